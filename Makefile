@@ -1,0 +1,70 @@
+# make help lists what there is
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# Python 3.11 or 3.12, the first of these that really starts; give your own with make PYTHON=...
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+OUT ?= features
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/run.stamp ## make .venv and install what the product needs, at locked versions
+
+features: $(VENV)/run.stamp ## features of the photos in samples/, into features/ (OUT=...)
+	@$(BIN)/resnetfea extract samples/ -o $(OUT) --overwrite
+	@$(BIN)/python examples/nearest.py $(OUT)
+
+test: $(VENV)/dev.stamp ## all tests
+	$(BIN)/python -m pytest -q
+
+test-fast: $(VENV)/dev.stamp ## the tests that need neither MindSpore nor a compiled graph
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(VENV)/dev.stamp ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp ## lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+parity: $(VENV)/dev.stamp .venv-parity/stamp ## live against PyTorch, in an environment of its own
+	rm -rf build/parity
+	.venv-parity/bin/python tests/parity/write_references.py build/parity --full
+	$(BIN)/python tests/parity/compare.py build/parity
+
+lock: ## compute requirements/*.txt anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
+		-c requirements/constraints.in -o requirements/run.txt pyproject.toml requirements/build.in
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
+		-c requirements/constraints.in -c requirements/run.txt -o requirements/dev.txt --extra dev pyproject.toml
+
+clean: ## remove environments and what was made
+	rm -rf $(VENV) .venv-parity build dist features
+
+.PHONY: help setup features test test-fast lint format parity lock clean
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements/run.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+	$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# A version range would bring several GB of CUDA; the exact version takes the CPU build where the index has one.
+.venv-parity/stamp: requirements/parity.txt
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/python -m pip install --disable-pip-version-check --quiet -r requirements/parity.txt
+	@touch $@

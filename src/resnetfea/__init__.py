@@ -1,0 +1,63 @@
+"""ResNet-50 image features in MindSpore that equal the original's.
+
+    from resnetfea import ResNetFea, ResidualBlockUsing, resnet50, read, CompiledEngine
+
+Names are loaded when they are first used, so that `import resnetfea` costs neither MindSpore nor OpenVINO. Imported
+before mindspore, it holds the slow versions' oneDNN to AVX2 (cpu_guard.py).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from resnetfea import cpu_guard as _guard
+
+if TYPE_CHECKING:
+    from resnetfea.engine.compiled import CompiledEngine
+    from resnetfea.engine.mindspore_engine import MindSporeEngine
+    from resnetfea.errors import ResnetFeaError
+    from resnetfea.network.build import resnet50
+    from resnetfea.network.resnet import ResidualBlockUsing, ResNetFea, weight_init_ones
+    from resnetfea.network.variant import Variant
+    from resnetfea.weights import Recipe, Weights, read
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CompiledEngine": "resnetfea.engine.compiled",
+    "MindSporeEngine": "resnetfea.engine.mindspore_engine",
+    "Recipe": "resnetfea.weights",
+    "ResNetFea": "resnetfea.network.resnet",
+    "ResidualBlockUsing": "resnetfea.network.resnet",
+    "ResnetFeaError": "resnetfea.errors",
+    "Variant": "resnetfea.network.variant",
+    "Weights": "resnetfea.weights",
+    "read": "resnetfea.weights",
+    "resnet50": "resnetfea.network.build",
+    "weight_init_ones": "resnetfea.network.resnet",
+}
+
+__all__ = [
+    "CompiledEngine",
+    "MindSporeEngine",
+    "Recipe",
+    "ResNetFea",
+    "ResidualBlockUsing",
+    "ResnetFeaError",
+    "Variant",
+    "Weights",
+    "read",
+    "resnet50",
+    "weight_init_ones",
+]
+
+_guard.set_limit()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'resnetfea' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

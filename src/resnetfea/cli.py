@@ -1,0 +1,217 @@
+"""The command line: each command is a thin call."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from resnetfea import __version__
+from resnetfea.errors import ResnetFeaError
+
+FATAL, USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
+
+app = typer.Typer(
+    name="resnetfea",
+    help="ResNet-50 image features that equal the original's, number for number.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+
+
+class Engine(StrEnum):
+    auto = "auto"
+    openvino = "openvino"
+    mindspore = "mindspore"
+
+
+class Pool(StrEnum):
+    avg = "avg"
+    max = "max"
+
+
+class Precision(StrEnum):
+    fp32 = "fp32"
+
+
+class Decode(StrEnum):
+    exact = "exact"
+
+
+WeightsOption = Annotated[
+    str, typer.Option("--weights", "-w", help="Weights file (.pth .safetensors .ckpt .onnx) or known name.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+@app.command()
+def extract(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of images, .txt list of paths, or one image.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Folder for the features.")],
+    weights: WeightsOption = "opennsfw",
+    layers: Annotated[str, typer.Option(help="Which of c2,c3,c4,c5, separated by commas.")] = "c2,c3,c4,c5",
+    pool: Annotated[Pool, typer.Option(help="What becomes of a layer's map.")] = Pool.avg,
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.fp32,
+    engine: Annotated[Engine, typer.Option(help="auto is openvino, compiled from the MindSpore cell.")] = Engine.auto,
+    decode: Annotated[Decode, typer.Option(help="How images are decoded.")] = Decode.exact,
+    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one each core")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures that the network takes at a time.")] = 1,
+    shard_size: Annotated[int, typer.Option(min=1, help="Images of one Parquet file.")] = 1024,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run in OUT first.")] = False,
+) -> None:
+    """Features of a folder of images, as Parquet files.
+
+    Writes OUT/features-NNNNN.parquet (path, width, height, one column each layer), OUT/failures.parquet (path, reason)
+    and OUT/manifest.json. A broken image is a row in the failures and never ends the run.
+
+    \b
+    Examples:
+      resnetfea extract photos/ -o features/
+      resnetfea extract photos/ -o features/ --weights resnet50-0676ba61.pth --layers c5
+      resnetfea extract photos/ -o features/ --resume
+
+    Exit codes: 0 all done; 1 a fatal error; 2 wrong usage; 3 done, but some images failed; 130 interrupted.
+    """
+    if resume and overwrite:
+        raise typer.BadParameter("--resume and --overwrite exclude each other", param_hint="--resume")
+    wanted = _layers(layers)
+    with _errors(out):
+        from resnetfea.features.extract import extract as run
+        from resnetfea.features.progress import bar
+        from resnetfea.weights import read
+
+        found = read(weights)
+        if found.recipe_of.startswith("assumed"):
+            typer.echo(f"{found.path}: its recipe is not known; {found.recipe_of} (see `inspect`)", err=True)
+        with bar() as progress:
+            done = run(
+                source,
+                out,
+                weights=found,
+                layers=wanted,
+                pool=pool.value,
+                engine="mindspore" if engine is Engine.mindspore else "openvino",
+                batch=batch,
+                workers=workers,
+                shard_size=shard_size,
+                existing="resume" if resume else "overwrite" if overwrite else "refuse",
+                progress=progress,
+            )
+    rate = f", {done.done / done.seconds:.1f} images/s" if done.done else ""
+    typer.echo(f"{done.images} images in {done.seconds:.1f} s{rate}: {out}/features-*.parquet ({done.shards} file(s))")
+    if done.failures:
+        typer.echo(f"{done.failures} failed; {out}/failures.parquet says which and why", err=True)
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def inspect(
+    weights: Annotated[str, typer.Argument(metavar="W", help="Weights file or known name.")],
+    as_json: JsonOption = False,
+) -> None:
+    """What a weights file is: container, ecosystem, variant, recipe, and what is missing or left over.
+
+    \b
+    Examples:
+      resnetfea inspect resnet50-0676ba61.pth
+      resnetfea inspect opennsfw --json
+    """
+    with _errors():
+        from resnetfea.weights import look
+
+        found = look(weights)
+    facts = {
+        "file": str(found.path),
+        "container": found.container,
+        "ecosystem": found.ecosystem,
+        "variant": asdict(found.variant),
+        "recipe": asdict(found.recipe),
+        "recipe_of": found.recipe_of,
+        "sha256": found.sha256,
+        "tensors": found.count,
+        "missing": found.missing,
+        "unused": found.unused,
+        "problems": found.problems,
+    }
+    _show(facts, as_json)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """What this machine can and cannot do well: CPU, limits in force, versions, cache.
+
+    \b
+    Example:
+      resnetfea doctor --json
+    """
+    from resnetfea.engine.doctor import facts
+
+    _show(facts(), as_json)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"resnetfea {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+
+
+def _layers(text: str) -> list[str]:
+    """The layers asked for, in the network's order."""
+    from resnetfea.engine.layers import LAYERS
+
+    asked = [name.strip() for name in text.split(",")]
+    unknown = [name for name in asked if name not in LAYERS]
+    if unknown:
+        raise typer.BadParameter(f"there is no layer {', '.join(unknown)!r}; choose from c2,c3,c4,c5", param_hint="--layers")
+    return [layer for layer in LAYERS if layer in asked]
+
+
+def _show(facts: dict[str, Any], as_json: bool) -> None:
+    """As JSON, or a line for each fact."""
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {part}" for key, part in value.items())
+        elif isinstance(value, tuple | list):
+            value = ", ".join(map(str, value)) or "nothing"
+        typer.echo(f"{name:24} {value}")
+
+
+@contextmanager
+def _errors(out: Path | None = None) -> Iterator[None]:
+    """A user's mistake, a full disk, and Ctrl-C become one line and an exit code; a bug keeps its traceback."""
+    try:
+        yield
+    except ResnetFeaError as error:
+        _stop(str(error), FATAL)
+    except OSError as error:
+        _stop(f"{error.filename or out}: {error.strerror or error}", FATAL)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the message
+        _stop("interrupted; finished shards are kept, --resume goes on with them", INTERRUPTED)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(f"resnetfea: {message}", err=True)
+    raise typer.Exit(code)

@@ -1,0 +1,134 @@
+"""CompiledEngine: the exported cell, compiled by OpenVINO for this CPU."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset13 as ops
+
+from resnetfea import cpu_guard
+from resnetfea.engine import cache, cores
+from resnetfea.engine.export import FORMAT, export
+from resnetfea.engine.layers import LAYERS, Maps, Pool, fixed_size
+from resnetfea.weights import Weights
+
+FP32 = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO takes bf16 by itself where the CPU has it
+
+
+class CompiledEngine:
+    """Runs a ResNet's export on the CPU.
+
+    Every request runs on one thread, and as many are under way as there are threads: the numbers of a picture do not
+    depend on what else is running, nor on how many cores there are.
+
+    Args:
+        weights: what resnetfea.read gave.
+        layers: which of c2..c5; only what they need is computed.
+        pool: what `features` makes of a map: its "avg" or "max".
+        batch: pictures in one request of `features`. More than 1 gains nothing where requests run side by side.
+        threads: how many at most; None for all cores that this process may use.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        layers: Sequence[str] = LAYERS,
+        pool: Pool = "avg",
+        batch: int = 1,
+        threads: int | None = None,
+    ) -> None:
+        self.weights, self.layers, self.pool, self.batch = weights, tuple(layers), pool, batch
+        self.threads = threads or cores.usable()
+        with cpu_guard.lifted():  # OpenVINO's oneDNN reads the limit at the first compilation, for good
+            self._core = ov.Core()
+            self._graph = self._read()
+
+    def maps(self, x: NDArray[np.float32]) -> Maps:
+        """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""
+        results = self._maps_request.infer([np.ascontiguousarray(x, np.float32)])
+        return {layer: np.array(results[index]) for index, layer in enumerate(self.layers)}
+
+    def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
+        """The pooled layers, each (C,), of RGB pictures (H, W, 3) of the recipe's size, in their order.
+
+        It takes a few pictures more from the iterable than it has given back.
+        """
+        idle = [self._features_model.create_infer_request() for _ in range(self.threads + 1)]
+        running: deque[Any] = deque()  # in order of the pictures
+        source = iter(pictures)
+        while group := list(islice(source, self.batch)):
+            if not idle:
+                idle.append(running[0])
+                yield from self._finished(running.popleft())
+            request = idle.pop()
+            request.start_async([np.stack(group)])
+            running.append(request)
+        while running:
+            yield from self._finished(running.popleft())
+
+    def _finished(self, request: Any) -> list[Maps]:
+        request.wait()
+        outputs = [request.get_output_tensor(index).data.copy() for index in range(len(self.layers))]  # (N, C) each
+        return [dict(zip(self.layers, rows, strict=True)) for rows in zip(*outputs, strict=True)]
+
+    def _read(self) -> ov.Model:
+        """The graph x -> the wanted layers, from the cache or freshly exported."""
+        what = {"weights": self.weights.sha256, "variant": repr(self.weights.variant), "format": FORMAT}
+        folder = cache.entry("graphs", {**what, "openvino": ov.__version__}, self._make)
+        model = self._core.read_model(folder / "model.xml")
+        by_name = {output.get_any_name(): output for output in model.outputs}
+        wanted = [by_name[layer] for layer in self.layers]
+        kept = [output.get_node().input_value(0) for output in wanted]
+        results = [ops.result(value) for value in kept]
+        for result, layer in zip(results, self.layers, strict=True):
+            result.output(0).set_names({layer})
+        return ov.Model(results, model.get_parameters())
+
+    def _make(self, folder: Path) -> None:
+        onnx = folder / "model.onnx"
+        export(self.weights, onnx)
+        model = self._core.read_model(onnx)
+        for output, layer in zip(model.outputs, LAYERS, strict=True):
+            output.set_names({layer})
+        model.reshape([-1, 3, -1, -1])
+        ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+        onnx.unlink()
+
+    @cached_property
+    def _maps_request(self) -> Any:
+        return self._compiled(self._graph, streams=1).create_infer_request()
+
+    @cached_property
+    def _features_model(self) -> Any:
+        """Pixels in, pooled layers out: normalisation and pooling are part of the graph."""
+        recipe = self.weights.recipe
+        reduce = ops.reduce_mean if self.pool == "avg" else ops.reduce_max
+        axes = ops.constant(np.array([2, 3], np.int64))
+        graph = self._graph.clone()
+        pooled = [reduce(output.get_node().input_value(0), axes, False) for output in graph.outputs]  # (N, C)
+        steps = ov.preprocess.PrePostProcessor(ov.Model(pooled, graph.get_parameters()))
+        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+        steps.input().model().set_layout(ov.Layout("NCHW"))
+        change = steps.input().preprocess().convert_element_type(ov.Type.f32)
+        if recipe.color == "bgr":
+            change = change.reverse_channels()
+        # (pixel * scale - mean) / std, with the scale taken into mean and std
+        change.mean([mean / recipe.scale for mean in recipe.mean]).scale([std / recipe.scale for std in recipe.std])
+        model = steps.build()
+        height, width = fixed_size(recipe) or (-1, -1)
+        model.reshape([1 if self.batch == 1 else -1, height, width, 3])
+        return self._compiled(model, streams=self.threads)
+
+    def _compiled(self, model: ov.Model, *, streams: int) -> Any:
+        settings = {**FP32, "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": self.threads}
+        with cpu_guard.lifted():
+            return self._core.compile_model(model, "CPU", settings)

@@ -1,0 +1,48 @@
+"""The cell as an ONNX graph: the network is defined once, in network/, and every other engine runs its export.
+
+It runs in a process of its own (`python -m resnetfea.engine.export`), because importing MindSpore and exporting takes
+0.9 GB that would stay, sets MindSpore's global context, and is needed only once for each weights file.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from resnetfea.errors import ResnetFeaError
+from resnetfea.weights import Weights, read
+
+SIDE = 224  # of the exported input; the graph is fully convolutional and is reshaped afterwards
+FORMAT = 1  # raised when the same weights would give another graph
+
+
+def export(weights: Weights, out: Path) -> None:
+    """Write the weights' network as ONNX: input x (1, 3, 224, 224), outputs c2..c5.
+
+    Raises:
+        ResnetFeaError: MindSpore is not there or failed; the message has its last line.
+    """
+    command = [sys.executable, "-m", "resnetfea.engine.export", str(weights.path), weights.sha256, str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or not out.exists():
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        reason = lines[-1] if lines else f"it ended with {done.returncode}"
+        raise ResnetFeaError(f"{weights.path}: MindSpore could not export the network: {reason}")
+
+
+def _main(path: str, sha256: str, out: str) -> None:
+    import mindspore as ms
+    import numpy as np
+
+    from resnetfea.network.build import loaded
+
+    weights = read(path)
+    if weights.sha256 != sha256:
+        raise ResnetFeaError(f"{path}: changed while it was being used")
+    cell = loaded(weights, weights.variant)
+    ms.export(cell, ms.Tensor(np.zeros((1, 3, SIDE, SIDE), np.float32)), file_name=out, file_format="ONNX")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

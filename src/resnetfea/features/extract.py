@@ -1,0 +1,151 @@
+"""A folder of images to a folder of features."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from resnetfea.engine import cores
+from resnetfea.engine.layers import LAYERS, Pool, channels
+from resnetfea.errors import ResnetFeaError
+from resnetfea.features import listing, store
+from resnetfea.features.folder import Existing, clear, locked, prepared
+from resnetfea.features.inputs import spool
+from resnetfea.features.pipeline import Engine, results
+from resnetfea.features.store import Failure, Row, Store
+from resnetfea.weights import Weights
+
+FORMAT = 1  # of OUT; raised when an old run can't be resumed by a newer program
+RESULTS = ("complete", "images", "failures", "shards")  # in the manifest, but not what a run is made from
+EngineName = Literal["openvino", "mindspore"]
+
+
+class Summary(NamedTuple):
+    """What a run did: images and failures are all that OUT holds, done those that this run saw."""
+
+    images: int
+    failures: int
+    shards: int
+    done: int
+    seconds: float
+
+
+def extract(
+    source: str | Path,
+    out: str | Path,
+    *,
+    weights: Weights,
+    layers: Sequence[str] = LAYERS,
+    pool: Pool = "avg",
+    engine: EngineName = "openvino",
+    batch: int = 1,
+    workers: int | None = None,
+    shard_size: int = 1024,
+    existing: Existing = "refuse",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Summary:
+    """Write the pooled features of all images of `source` to `out`.
+
+    Args:
+        source: folder, .txt list, or one image.
+        out: folder; made where it is missing.
+        weights: what resnetfea.read gave; the recipe is theirs.
+        layers: which of c2..c5, one column each.
+        pool: what becomes of a map.
+        engine: "openvino" (the compiled cell) or "mindspore" (the cell itself).
+        batch: pictures that the engine runs at a time.
+        workers: decoding threads; None for one each core.
+        shard_size: images of one Parquet file.
+        existing: where `out` holds files already: "refuse", "resume" an interrupted run, or "overwrite".
+        progress: called with images done and images in all.
+
+    Raises:
+        ResnetFeaError: there is nothing to do, or `out` can't be used.
+    """
+    began = time.monotonic()
+    found = listing.images(source)
+    folder = Path(out)
+    before = prepared(folder, existing)
+    with locked(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's about odd files; what matters becomes a failure
+        clear(folder, shards=existing == "overwrite")
+        inputs = spool(found.names, folder / store.INPUTS)
+        if not inputs.count:
+            inputs.path.unlink()
+            kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
+            raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
+        manifest = {
+            "format": FORMAT,
+            "source": listing.shown(os.path.abspath(os.fsencode(source))),
+            "inputs": inputs.count,
+            "inputs_sha256": inputs.sha256,
+            "weights": weights.sha256,
+            "variant": asdict(weights.variant),
+            "recipe": asdict(weights.recipe),
+            "recipe_of": weights.recipe_of,
+            "layers": list(layers),
+            "pool": pool,
+            "precision": "fp32",
+            "decode": "exact",
+            "engine": engine,
+            "shard_size": shard_size,
+        }
+        if before is not None:
+            _check_same(folder, before, manifest)
+        store.write_manifest(folder, {"complete": False, **manifest})
+
+        sizes = channels(weights.variant)
+        target = Store(folder, {layer: sizes[layer] for layer in layers})
+        shards = -(-inputs.count // shard_size)
+        todo = {index for index in range(shards) if not target.shard(index).exists()}
+        saved = inputs.count - sum(min(shard_size, inputs.count - index * shard_size) for index in todo)
+        done = saved
+        progress(done, inputs.count)
+
+        def counted(some: Iterator[Row | Failure]) -> Iterator[Row | Failure]:
+            nonlocal done
+            for result in some:
+                done += 1
+                progress(done, inputs.count)
+                yield result
+
+        if todo:
+            network = _engine(engine, weights, layers=layers, pool=pool, batch=batch)
+            threads = workers or cores.usable()
+            with ThreadPoolExecutor(threads) as decoders:
+                options = {"recipe": weights.recipe, "engine": network, "decoders": decoders, "ahead": 2 * threads}
+                for index, names in enumerate(inputs.parts(shard_size)):
+                    if index in todo:
+                        target.write_shard(index, counted(results(found.base, names, **options)))
+        rows, failed = target.finish(shards, manifest)
+    return Summary(rows, failed, shards, done - saved, time.monotonic() - began)
+
+
+def _engine(name: EngineName, weights: Weights, **options: Any) -> Engine:
+    """Imported here: each engine brings a framework that the other does not need."""
+    if name == "mindspore":
+        from resnetfea.engine.mindspore_engine import MindSporeEngine
+
+        return MindSporeEngine(weights, **options)
+    from resnetfea.engine.compiled import CompiledEngine
+
+    return CompiledEngine(weights, **options)
+
+
+def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """An interrupted run goes on only as what it was."""
+    then = {name: value for name, value in before.items() if name not in RESULTS}
+    now = json.loads(json.dumps(now))  # as the file has it: tuples as lists
+    differing = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    if differing:
+        raise ResnetFeaError(
+            f"{folder}: cannot be resumed, these differ from the run that began it: {', '.join(differing)}; "
+            "give the same, or use --overwrite to start anew"
+        )

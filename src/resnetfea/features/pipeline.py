@@ -1,0 +1,89 @@
+"""Names in, rows and failures out, in the same order: decoding threads ahead, the engine behind them."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetfea.engine.layers import Maps
+from resnetfea.features.images import BadImage, Picture, decode
+from resnetfea.features.listing import shown
+from resnetfea.features.store import Failure, Row
+from resnetfea.weights import Recipe
+
+
+class Engine(Protocol):
+    """What runs the network: CompiledEngine or MindSporeEngine."""
+
+    def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
+        """The pooled layers of each picture (H, W, 3), in order."""
+
+
+class Decoded(NamedTuple):
+    """A picture that is with the engine: what its row needs besides the features."""
+
+    path: str
+    width: int
+    height: int
+
+
+def results(
+    base: bytes, names: Iterable[bytes], *, recipe: Recipe, engine: Engine, decoders: Executor, ahead: int
+) -> Iterator[Row | Failure]:
+    """A row or a failure for each name, in order.
+
+    Args:
+        base: folder that names are relative to.
+        names: of image files.
+        recipe: how pixels become the input.
+        engine: runs the network.
+        decoders: where pictures are decoded.
+        ahead: pictures decoded before the engine asks for them; memory grows with it.
+    """
+    seen: deque[Decoded | Failure] = deque()  # decoded, not given out yet
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        for name, picture in _decoded(base, names, recipe, decoders, ahead):
+            if isinstance(picture, BadImage):
+                seen.append(Failure(shown(name), str(picture)))
+            else:
+                seen.append(Decoded(shown(name), picture.width, picture.height))
+                yield picture.pixels
+
+    for features in engine.features(pictures()):
+        while isinstance(seen[0], Failure):
+            yield seen.popleft()
+        decoded = seen.popleft()
+        yield Row(decoded.path, decoded.width, decoded.height, features)
+    yield from (failure for failure in seen if isinstance(failure, Failure))
+
+
+def _decoded(
+    base: bytes, names: Iterable[bytes], recipe: Recipe, decoders: Executor, ahead: int
+) -> Iterator[tuple[bytes, Picture | BadImage]]:
+    """Each name with its picture, or with why there is none."""
+    source = iter(names)
+    running: deque[tuple[bytes, Future[Picture | BadImage]]] = deque()
+
+    def start(some: Iterable[bytes]) -> None:
+        running.extend((name, decoders.submit(_try, os.path.join(base, name), recipe)) for name in some)
+
+    start(islice(source, ahead))
+    while running:
+        name, future = running.popleft()
+        start(islice(source, 1))
+        yield name, future.result()
+
+
+def _try(path: bytes, recipe: Recipe) -> Picture | BadImage:
+    try:
+        return decode(path, recipe)
+    except BadImage as bad:
+        return bad

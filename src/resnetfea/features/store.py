@@ -1,0 +1,169 @@
+"""The folder that holds the features: Parquet shards, failures, and the manifest that commits them.
+
+While a run goes on, OUT holds finished shards, manifest.json with complete=false, and files whose names begin with a
+dot. A shard carries its own failures in its metadata, so that one rename commits both. Nothing is ever half-written
+under a final name: temporary name in the same folder, flush, fsync, rename, fsync of the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from resnetfea.errors import ResnetFeaError
+
+FAILURES_KEY = b"resnetfea.failures"
+MANIFEST, FAILURES, INPUTS = "manifest.json", "failures.parquet", ".inputs"
+GROUP_ROWS = 1024  # rows of one row group, so that a shard of any size needs little memory
+FAILURE_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string())])
+
+
+class Row(NamedTuple):
+    """One image's features."""
+
+    path: str
+    width: int
+    height: int
+    features: dict[str, NDArray[np.float32]]  # by layer, (C,)
+
+
+class Failure(NamedTuple):
+    """One image that has none, and why."""
+
+    path: str
+    reason: str
+
+
+class Store:
+    """The shards of one run.
+
+    Args:
+        folder: OUT.
+        channels: of each layer, e.g. {"c5": 2048}; one column each.
+    """
+
+    def __init__(self, folder: Path, channels: dict[str, int]) -> None:
+        self.folder, self.channels = folder, channels
+        self.schema = pa.schema(
+            [("path", pa.string()), ("width", pa.int32()), ("height", pa.int32())]
+            + [(layer, pa.list_(pa.float32(), size)) for layer, size in channels.items()]
+        )
+
+    def shard(self, index: int) -> Path:
+        """The file of the index-th shard."""
+        return self.folder / f"features-{index:05d}.parquet"
+
+    def write_shard(self, index: int, results: Iterable[Row | Failure]) -> None:
+        """One finished shard: its rows, and its failures beside them."""
+        failures: list[Failure] = []
+        with _committed(self.shard(index)) as path, _writer(path, self.schema) as writer:
+            rows: list[Row] = []
+            for result in results:
+                if isinstance(result, Failure):
+                    failures.append(result)
+                    continue
+                rows.append(result)
+                if len(rows) == GROUP_ROWS:
+                    writer.write_table(self._table(rows))
+                    rows = []
+            if rows:
+                writer.write_table(self._table(rows))
+            writer.add_key_value_metadata({FAILURES_KEY: json.dumps(failures).encode()})
+
+    def finish(self, shards: int, manifest: dict[str, Any]) -> tuple[int, int]:
+        """Gather the failures, then commit the run by its manifest. Gives rows and failures."""
+        rows = failed = 0
+        with _committed(self.folder / FAILURES) as path, _writer(path, FAILURE_SCHEMA) as writer:
+            for index in range(shards):
+                footer = pq.read_metadata(self.shard(index))
+                failures = _failures(footer)
+                rows, failed = rows + footer.num_rows, failed + len(failures)
+                if failures:
+                    columns = [pa.array(column, pa.string()) for column in zip(*failures, strict=True)]
+                    writer.write_table(pa.Table.from_arrays(columns, schema=FAILURE_SCHEMA))
+        counts = {"images": rows, "failures": failed, "shards": shards}
+        (self.folder / INPUTS).unlink(missing_ok=True)
+        write_manifest(self.folder, {**manifest, **counts, "complete": True})
+        return rows, failed
+
+    def _table(self, rows: list[Row]) -> pa.Table:
+        columns = [
+            pa.array([row.path for row in rows], pa.string()),
+            pa.array([row.width for row in rows], pa.int32()),
+            pa.array([row.height for row in rows], pa.int32()),
+        ]
+        for layer, size in self.channels.items():
+            flat = np.concatenate([row.features[layer] for row in rows])
+            columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), size))
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """manifest.json, whole or not at all."""
+    with _committed(folder / MANIFEST) as path:
+        path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """manifest.json of a run.
+
+    Raises:
+        ResnetFeaError: it is missing or not ours.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResnetFeaError(f"{path}: not a manifest of resnetfea ({error}); use --overwrite to start anew") from error
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        raise ResnetFeaError(f"{path}: not a manifest of resnetfea; use --overwrite to start anew")
+    return manifest
+
+
+def ours(path: Path) -> bool:
+    """Whether a file in OUT is one that a run writes."""
+    name = path.name.removeprefix(".").removesuffix(".partial")
+    return name in (MANIFEST, FAILURES, "inputs") or (name.startswith("features-") and name.endswith(".parquet"))
+
+
+def _failures(footer: Any) -> list[list[str]]:
+    return list(json.loads((footer.metadata or {}).get(FAILURES_KEY, b"[]")))
+
+
+@contextmanager
+def _committed(final: Path) -> Iterator[Path]:
+    """A temporary path that becomes the final one where the block ends well, and vanishes where it does not."""
+    partial = final.with_name(f".{final.name.removeprefix('.')}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, final)
+        _sync_folder(final.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """The folder's names to the disk. Windows has no such call and needs none."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """No dictionaries and no compression: float features gain nothing from either (measured below 8%)."""
+    return pq.ParquetWriter(path, schema, compression="none", use_dictionary=False, write_statistics=False)

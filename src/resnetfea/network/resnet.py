@@ -1,0 +1,223 @@
+"""The ResNet that a Mask R-CNN takes its features from, as MindSpore cells.
+
+The five names and their signatures are those of the MindSpore port of maskrcnn-benchmark's backbone
+(ResNetFea in mindspore-ai/models, research of 2021-23; the network is He et al. 2015, arXiv:1512.03385, figure 5 right).
+What ResNets of other origin do differently is in Variant, and comes in as one keyword.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from resnetfea import cpu_guard
+from resnetfea.network.variant import Variant
+
+cpu_guard.announce()
+
+SOURCE_VARIANT = Variant()  # what the source document builds
+FP32_TINY = 1e-30  # MindSpore refuses eps=0; beside any variance above 1e-23 this vanishes in float32
+
+
+class ResNetFea(nn.Cell):
+    """ResNet without its classifier: one image batch in, the maps of its four stages out.
+
+    Weights start as the constant 0.01 of the source, so that activations overflow after a few blocks: load a
+    checkpoint, or use resnetfea.resnet50, before believing any number.
+
+    Args:
+        block: the block's class, ResidualBlockUsing.
+        layer_nums: blocks in each stage, e.g. [3, 4, 6, 3].
+        in_channels: channels that enter each stage, e.g. [64, 256, 512, 1024].
+        out_channels: channels that leave it, e.g. [256, 512, 1024, 2048].
+        weights_update: train stem and layer1 too. They are frozen by default, and c2 is behind a stop-gradient.
+        variant: how this ResNet computes (stride place, pooling, eps). The sizes above come from the lists.
+
+    Raises:
+        ValueError: a list is not of length 4.
+    """
+
+    def __init__(
+        self,
+        block: type[ResidualBlockUsing],
+        layer_nums: Sequence[int],
+        in_channels: Sequence[int],
+        out_channels: Sequence[int],
+        weights_update: bool = False,
+        *,
+        variant: Variant = SOURCE_VARIANT,
+    ) -> None:
+        super().__init__()
+        if not len(layer_nums) == len(in_channels) == len(out_channels) == 4:
+            raise ValueError("layer_nums, in_channels and out_channels must each have 4 entries, one for each stage")
+        self.weights_update = weights_update
+        stem = in_channels[0]
+        self.conv1 = _conv(3, stem, kernel_size=7, stride=2, **_padding(3, variant))
+        self.conv1.weight.requires_grad = weights_update
+        # The source never trains the stem's norm, not even under weights_update.
+        self.bn1 = _BatchNorm2dInit(stem, affine=False, use_batch_statistics=False, eps=variant.bn_eps)
+        self.relu = nn.ReLU()
+        self.maxpool = _max_pool(variant.pool)
+        stages = []
+        for index, (blocks, inputs, outputs) in enumerate(zip(layer_nums, in_channels, out_channels, strict=True)):
+            first = index == 0  # layer1 keeps the size, and is the one that is frozen
+            stride, update = (1, weights_update) if first else (2, True)
+            stages.append(_make_layer(block, blocks, inputs, outputs, stride, update, variant))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+
+    def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Maps c2, c3, c4, c5 of images x (N, 3, H, W), float32 however x is typed; sizes round up at each halving."""
+        x = self.relu(self.bn1(self.conv1(x)))  # (N, 64, H/2, W/2)
+        x = self.maxpool(x)  # (N, 64, H/4, W/4)
+        c2 = self.layer1(x)  # (N, 256, H/4, W/4)
+        if not self.weights_update:
+            c2 = ops.stop_gradient(c2)
+        c3 = self.layer2(c2)  # (N, 512, H/8, W/8)
+        c4 = self.layer3(c3)  # (N, 1024, H/16, W/16)
+        c5 = self.layer4(c4)  # (N, 2048, H/32, W/32)
+        return c2, c3, c4, c5
+
+
+def _make_layer(
+    block: type[ResidualBlockUsing],
+    blocks: int,
+    inputs: int,
+    outputs: int,
+    stride: int,
+    weights_update: bool,
+    variant: Variant,
+) -> nn.SequentialCell:
+    """One stage: a first block that changes size and channels, the rest that keep them."""
+    options = {"weights_update": weights_update, "variant": variant}
+    first = block(inputs, outputs, stride=stride, down_sample=stride != 1 or inputs != outputs, **options)
+    return nn.SequentialCell([first] + [block(outputs, outputs, **options) for _ in range(blocks - 1)])
+
+
+class ResidualBlockUsing(nn.Cell):
+    """Bottleneck: 1x1, 3x3, 1x1, added to its input or to a projection of it.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output; inside it is a quarter of them, or what the variant's widths say.
+        stride: 1, or 2 to halve the size, in the convolution that variant.stride_in names.
+        down_sample: project the input (1x1 convolution and norm, of the same stride).
+        momentum: of the running statistics; without effect while they are frozen.
+        training: normalise with the batch's own statistics.
+        weights_update: let convolutions, scales and shifts train.
+        variant: how this ResNet computes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        down_sample: bool = False,
+        momentum: float = 0.1,
+        training: bool = False,
+        weights_update: bool = False,
+        *,
+        variant: Variant = SOURCE_VARIANT,
+    ) -> None:
+        super().__init__()
+
+        def norm(channels: int) -> nn.BatchNorm2d:
+            return _BatchNorm2dInit(channels, momentum, weights_update, training, eps=variant.bn_eps)
+
+        width = out_channels * variant.width_per_group // variant.res2_channels
+        first, second = (stride, 1) if variant.stride_in == "1x1" else (1, stride)
+        self.conv1 = _conv(in_channels, width, kernel_size=1, stride=first)
+        self.bn1 = norm(width)
+        self.conv2 = _conv(width, width, kernel_size=3, stride=second, **_padding(1, variant))
+        self.bn2 = norm(width)
+        self.conv3 = _conv(width, out_channels, kernel_size=1)
+        self.bn3 = norm(out_channels)
+        self.relu = nn.ReLU()
+        self.add = ops.Add()
+        self.down_sample = down_sample
+        if down_sample:
+            self.conv_down_sample = _conv(in_channels, out_channels, kernel_size=1, stride=stride)
+            self.bn_down_sample = norm(out_channels)
+        if not weights_update:
+            for parameter in self.get_parameters():
+                parameter.requires_grad = False
+
+    def construct(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) to (N, out, H/stride, W/stride)."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        shortcut = self.bn_down_sample(self.conv_down_sample(x)) if self.down_sample else x
+        return self.relu(self.add(y, shortcut))
+
+
+def _padding(pixels: int, variant: Variant) -> dict[str, Any]:
+    """_conv's arguments for so many pixels on every side, or for ModelZoo's SAME, which counts them itself."""
+    return {"pad_mode": "same"} if variant.conv_pad == "same" else {"padding": pixels}
+
+
+def _conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 3,
+    stride: int = 1,
+    padding: int = 0,
+    pad_mode: str = "pad",
+) -> nn.Conv2d:
+    """A convolution without bias; `padding` pixels on every side. It computes in fp16 on Ascend, in fp32 elsewhere."""
+    weight = weight_init_ones((out_channels, in_channels, kernel_size, kernel_size))
+    conv = nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        pad_mode=pad_mode,
+        weight_init=weight,
+        has_bias=False,
+    )
+    on_ascend = ms.get_context("device_target") == "Ascend"
+    return conv.to_float(ms.float16 if on_ascend else ms.float32)
+
+
+def _BatchNorm2dInit(
+    out_chls: int,
+    momentum: float = 0.1,
+    affine: bool = True,
+    use_batch_statistics: bool = True,
+    *,
+    eps: float = SOURCE_VARIANT.bn_eps,
+) -> nn.BatchNorm2d:
+    """Stands for PyTorch's FrozenBatchNorm2d: with use_batch_statistics=False it uses the stored ones, also in training.
+
+    affine: let scale and shift train. MindSpore's momentum weighs the old average, 1 - PyTorch's.
+    """
+    return nn.BatchNorm2d(
+        out_chls,
+        eps=max(eps, FP32_TINY),
+        momentum=momentum,
+        affine=affine,
+        gamma_init="ones",
+        beta_init="zeros",
+        moving_mean_init="zeros",
+        moving_var_init="ones",
+        use_batch_statistics=use_batch_statistics,
+    )
+
+
+def weight_init_ones(shape: Sequence[int]) -> Tensor:
+    """The constant initial weight of the source: 0.01, float32."""
+    return Tensor(np.full(shape, 0.01, np.float32))
+
+
+def _max_pool(pool: str) -> nn.Cell:
+    """The stem's 3x3/2 max pool. Behind a ReLU zeros never win, so that padding with them changes nothing."""
+    if pool == "same":
+        return nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="same")
+    front = 1 if pool == "pad1" else 0  # "ceil": one behind makes the last window whole where there is one
+    pad = nn.Pad(((0, 0), (0, 0), (front, 1), (front, 1)))  # ops.pad and nn.ZeroPad2d have no ONNX export
+    return nn.SequentialCell([pad, nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="valid")])

