@@ -181,7 +181,9 @@ def _layers(text: str) -> list[str]:
     asked = [name.strip() for name in text.split(",")]
     unknown = [name for name in asked if name not in LAYERS]
     if unknown:
-        raise typer.BadParameter(f"there is no layer {', '.join(unknown)!r}; choose from c2,c3,c4,c5", param_hint="--layers")
+        raise typer.BadParameter(
+            f"there is no layer {', '.join(unknown)!r}; choose from c2,c3,c4,c5", param_hint="--layers"
+        )
     return [layer for layer in LAYERS if layer in asked]
 
 

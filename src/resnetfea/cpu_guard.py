@@ -78,7 +78,7 @@ def mindspore_version() -> str | None:
 
 
 def has_avx512() -> bool:
-    """Whether an x86 CPU has AVX-512. Where the system doesn't say, yes: on a CPU without it the limit changes nothing."""
+    """Whether an x86 CPU has AVX-512. Where the system doesn't say, yes: without it the limit changes nothing."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     try:
@@ -100,5 +100,5 @@ def cpu_flags() -> frozenset[str]:
 
 
 def _numbers(version: str) -> tuple[int, int]:
-    major, minor = (version.split(".") + ["0"])[:2]
+    major, minor = [*version.split("."), "0"][:2]
     return int(major), int(minor)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import State, rich_input, rich_state
 
 from resnetfea.network.variant import Variant
+from rich_weights import State, rich_input, rich_state
 
 HERE = Path(__file__).resolve().parent
 SEED = 7

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import mindspore
 import numpy as np
-from data.tiny import HERE, TINY, classifier, weights
 from mindspore import Tensor
 from numpy.typing import NDArray
+
+from data.tiny import HERE, TINY, classifier, weights
 from parity.cell import NORM, build_cell
 
 Tensors = dict[str, NDArray[np.float32]]

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from data.tiny import HERE, INPUT, SEED, TINY_BN, TINY_FOLDED, classifier, weights
-from data.torch_net_module import build, export
 from numpy.typing import NDArray
-from rich import digest, rich_input
 from safetensors.torch import save_file
 from torch import Tensor
 
+from data.tiny import HERE, INPUT, SEED, TINY_BN, TINY_FOLDED, classifier, weights
+from data.torch_net_module import build, export
 from resnetfea.network.variant import Variant
+from rich_weights import digest, rich_input
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from mindspore import Parameter, Tensor
-from rich import State
 
 from resnetfea.network.resnet import ResidualBlockUsing, ResNetFea
 from resnetfea.network.variant import Variant
+from rich_weights import State
 
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 

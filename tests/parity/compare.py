@@ -7,19 +7,18 @@ Exits 0 when each map of each case agrees to 1e-5 of the map's largest value, 1 
 
 from __future__ import annotations
 
-import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-# With AVX-512, convolutions inside mindspore 2.10 take some 40 times as long. It reads this when it is imported.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+from safetensors.numpy import save_file
 
 from parity.references import MAPS, Floats, Reference, label, load_all
-from rich import State, digest, rich_state
-
+from resnetfea import CompiledEngine, MindSporeEngine, read
 from resnetfea.network.variant import Variant
+from rich_weights import State, digest, rich_state
 
 TOLERANCE = 1e-5
 
@@ -28,7 +27,7 @@ Engine = Callable[[Floats], tuple[Floats, ...]]  # images (N, 3, H, W) to c2, c3
 
 def engines(state: State, variant: Variant) -> dict[str, Engine]:
     """Everything that computes these maps, by name. A further engine is one more entry."""
-    return {"cell": _cell(state, variant)}
+    return {"cell": _cell(state, variant)} | _of_a_file(state, variant)
 
 
 def main() -> int:
@@ -78,9 +77,23 @@ def compare(case: str, reference: Reference) -> Iterator[Row]:
             yield Row(case, label(shape), name, tuple(errors))
 
 
+def _of_a_file(state: State, variant: Variant) -> dict[str, Engine]:
+    """Both engines as a user makes them: the weights go through a file, the reader and the loader."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.safetensors"
+        save_file(state, path)
+        weights = replace(read(path), variant=variant)  # the file's names say torchvision, whatever was drawn
+        found: dict[str, CompiledEngine | MindSporeEngine] = {
+            "mindspore": MindSporeEngine(weights),
+            "compiled": CompiledEngine(weights),
+        }
+    return {name: lambda x, engine=engine: tuple(engine.maps(x).values()) for name, engine in found.items()}
+
+
 def _cell(state: State, variant: Variant) -> Engine:
     """ResNetFea itself, run by MindSpore."""
     from mindspore import Tensor
+
     from parity.cell import build_cell
 
     cell = build_cell(state, variant)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import digest, rich_input
 
 from resnetfea.network.variant import Variant
+from rich_weights import digest, rich_input
 
 SEED = 20
 MAPS = ("c2", "c3", "c4", "c5")

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from parity.references import INPUTS, SAMPLES, SEED, VARIANTS, entries, save
 from parity.torch_net import features
-from rich import digest, rich_input, rich_state
+from rich_weights import digest, rich_input, rich_state
 
 
 def main() -> None:

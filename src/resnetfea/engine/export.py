@@ -6,11 +6,14 @@ It runs in a process of its own (`python -m resnetfea.engine.export`), because i
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from resnetfea.errors import ResnetFeaError
+from resnetfea.network.variant import Variant
 from resnetfea.weights import Weights, read
 
 SIDE = 224  # of the exported input; the graph is fully convolutional and is reshaped afterwards
@@ -23,7 +26,9 @@ def export(weights: Weights, out: Path) -> None:
     Raises:
         ResnetFeaError: MindSpore is not there or failed; the message has its last line.
     """
-    command = [sys.executable, "-m", "resnetfea.engine.export", str(weights.path), weights.sha256, str(out)]
+    variant = json.dumps(asdict(weights.variant))
+    arguments = [str(weights.path), weights.sha256, variant, str(out)]
+    command = [sys.executable, "-m", "resnetfea.engine.export", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not out.exists():
         lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -31,7 +36,7 @@ def export(weights: Weights, out: Path) -> None:
         raise ResnetFeaError(f"{weights.path}: MindSpore could not export the network: {reason}")
 
 
-def _main(path: str, sha256: str, out: str) -> None:
+def _main(path: str, sha256: str, variant: str, out: str) -> None:
     import mindspore as ms
     import numpy as np
 
@@ -40,7 +45,7 @@ def _main(path: str, sha256: str, out: str) -> None:
     weights = read(path)
     if weights.sha256 != sha256:
         raise ResnetFeaError(f"{path}: changed while it was being used")
-    cell = loaded(weights, weights.variant)
+    cell = loaded(weights, Variant(**json.loads(variant)))
     ms.export(cell, ms.Tensor(np.zeros((1, 3, SIDE, SIDE), np.float32)), file_name=out, file_format="ONNX")
 
 

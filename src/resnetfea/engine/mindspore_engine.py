@@ -48,13 +48,16 @@ class MindSporeEngine:
 def normalised(picture: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
     """The network's input (3, H, W) of an RGB picture (H, W, 3): (pixel * scale - mean) / std."""
     pixels = picture[..., ::-1] if recipe.color == "bgr" else picture
-    x = (pixels.astype(np.float32) * np.float32(recipe.scale) - np.float32(recipe.mean)) / np.float32(recipe.std)
+    x = (pixels.astype(np.float32) * np.float32(recipe.scale) - np.array(recipe.mean, np.float32)) / np.array(
+        recipe.std, np.float32
+    )
     return np.ascontiguousarray(x.transpose(2, 0, 1))
 
 
 def _pooled(whole: NDArray[np.float32], pool: Pool) -> NDArray[np.float32]:
     """(C, H, W) to (C,)."""
-    return whole.mean((1, 2), dtype=np.float32) if pool == "avg" else whole.max((1, 2))
+    reduce = np.mean if pool == "avg" else np.max
+    return np.asarray(reduce(whole, axis=(1, 2)), np.float32)
 
 
 @contextmanager

@@ -120,7 +120,12 @@ def extract(
             network = _engine(engine, weights, layers=layers, pool=pool, batch=batch)
             threads = workers or cores.usable()
             with ThreadPoolExecutor(threads) as decoders:
-                options = {"recipe": weights.recipe, "engine": network, "decoders": decoders, "ahead": 2 * threads}
+                options: dict[str, Any] = {
+                    "recipe": weights.recipe,
+                    "engine": network,
+                    "decoders": decoders,
+                    "ahead": 2 * threads,
+                }
                 for index, names in enumerate(inputs.parts(shard_size)):
                     if index in todo:
                         target.write_shard(index, counted(results(found.base, names, **options)))

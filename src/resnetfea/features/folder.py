@@ -69,7 +69,9 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ResnetFeaError(f"{folder}: another run is writing there; wait for it or choose another folder") from error
+            raise ResnetFeaError(
+                f"{folder}: another run is writing there; wait for it or choose another folder"
+            ) from error
         except OSError:  # a network file system without locks
             pass
         yield

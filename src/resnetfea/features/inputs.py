@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 END = b"\0"  # behind each name: the one byte that no path holds
 BLOCK = 1 << 20
 
 
-class Inputs(NamedTuple):
+@dataclass(frozen=True)
+class Inputs:
     """A spooled list: its file, length, and digest."""
 
     path: Path

@@ -58,10 +58,9 @@ def results(
                 yield picture.pixels
 
     for features in engine.features(pictures()):
-        while isinstance(seen[0], Failure):
-            yield seen.popleft()
-        decoded = seen.popleft()
-        yield Row(decoded.path, decoded.width, decoded.height, features)
+        while isinstance(first := seen.popleft(), Failure):
+            yield first
+        yield Row(first.path, first.width, first.height, features)
     yield from (failure for failure in seen if isinstance(failure, Failure))
 
 

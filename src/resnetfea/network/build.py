@@ -62,14 +62,16 @@ def loaded(weights: Weights, variant: Variant, *, weights_update: bool = False) 
 
 def empty(variant: Variant, *, weights_update: bool = False) -> ResNetFea:
     """The cell of this variant as the source leaves it: all convolutions 0.01."""
-    return ResNetFea(
+    cell = ResNetFea(
         ResidualBlockUsing,
         variant.layer_nums,
         variant.in_channels,
         variant.out_channels,
         weights_update,
         variant=variant,
-    ).set_train(False)
+    )
+    cell.set_train(False)
+    return cell
 
 
 def _initialise(cell: ResNetFea, seed: int) -> None:

@@ -1,7 +1,7 @@
 """The ResNet that a Mask R-CNN takes its features from, as MindSpore cells.
 
 The five names and their signatures are those of the MindSpore port of maskrcnn-benchmark's backbone
-(ResNetFea in mindspore-ai/models, research of 2021-23; the network is He et al. 2015, arXiv:1512.03385, figure 5 right).
+(ResNetFea in mindspore-ai/models eab643f, official/cv/MaskRCNN; the network is He et al. 2015, arXiv:1512.03385).
 What ResNets of other origin do differently is in Variant, and comes in as one keyword.
 """
 
@@ -70,7 +70,7 @@ class ResNetFea(nn.Cell):
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
 
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Maps c2, c3, c4, c5 of images x (N, 3, H, W), float32 however x is typed; sizes round up at each halving."""
+        """Maps c2, c3, c4, c5 of images x (N, 3, H, W). They are float32 whatever type x has."""
         x = self.relu(self.bn1(self.conv1(x)))  # (N, 64, H/2, W/2)
         x = self.maxpool(x)  # (N, 64, H/4, W/4)
         c2 = self.layer1(x)  # (N, 256, H/4, W/4)
@@ -92,7 +92,7 @@ def _make_layer(
     variant: Variant,
 ) -> nn.SequentialCell:
     """One stage: a first block that changes size and channels, the rest that keep them."""
-    options = {"weights_update": weights_update, "variant": variant}
+    options: dict[str, Any] = {"weights_update": weights_update, "variant": variant}
     first = block(inputs, outputs, stride=stride, down_sample=stride != 1 or inputs != outputs, **options)
     return nn.SequentialCell([first] + [block(outputs, outputs, **options) for _ in range(blocks - 1)])
 
@@ -192,7 +192,7 @@ def _BatchNorm2dInit(
     *,
     eps: float = SOURCE_VARIANT.bn_eps,
 ) -> nn.BatchNorm2d:
-    """Stands for PyTorch's FrozenBatchNorm2d: with use_batch_statistics=False it uses the stored ones, also in training.
+    """Stands for PyTorch's FrozenBatchNorm2d: without batch statistics it uses the stored ones, also in training.
 
     affine: let scale and shift train. MindSpore's momentum weighs the old average, 1 - PyTorch's.
     """

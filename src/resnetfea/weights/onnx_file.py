@@ -24,7 +24,9 @@ SAME = "same"  # a padding counted so that the output has ceil(n / stride) pixel
 
 MAX_UNITS = 155  # convolutions of a ResNet-152; a graph that goes in a circle ends here
 NONE = (0, 0, 0, 0)  # top, left, bottom, right
-_POOLS = {  # (a Pad node in front, the pool's own padding, ceil_mode) -> Variant.pool
+_POOLS: dict[
+    tuple[tuple[int, ...], str | tuple[int, ...], bool], str
+] = {  # (a Pad node in front, the pool's own padding, ceil_mode) -> Variant.pool
     (NONE, SAME, False): "same",
     (NONE, (0, 0, 1, 1), False): "same",  # as tf2onnx writes SAME for an even size
     (NONE, (1, 1, 1, 1), False): "pad1",
@@ -152,7 +154,9 @@ class _Walk:
         strides = set(attributes.get("strides", (1,)))
         plain = attributes.get("group", 1) == 1 and set(attributes.get("dilations", (1,))) == {1} and len(strides) == 1
         if conv.input[0] != value or weight.ndim != 4 or weight.shape[2:] != (kernel, kernel) or not plain:
-            raise ResnetFeaError(f"{name}: not a plain {kernel}x{kernel} convolution (shape {weight.shape}, {attributes})")
+            raise ResnetFeaError(
+                f"{name}: not a plain {kernel}x{kernel} convolution (shape {weight.shape}, {attributes})"
+            )
         channels = len(weight)
         bias = self._take(conv.input[2]) if len(conv.input) > 2 and conv.input[2] else np.zeros(channels, np.float32)
         self.tensors[f"{name}.weight"] = weight

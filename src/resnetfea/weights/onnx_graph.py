@@ -43,7 +43,9 @@ class Graph:
         found = self.users(value, operator)
         if len(found) != 1:
             others = sorted({node.op_type for node in self._users[value]}) or ["nothing"]
-            raise ResnetFeaError(f"behind {value!r} a plain ResNet has one {operator}; this graph has {', '.join(others)}")
+            raise ResnetFeaError(
+                f"behind {value!r} a plain ResNet has one {operator}; this graph has {', '.join(others)}"
+            )
         return found[0]
 
     def skip(self, value: str) -> str:

@@ -22,7 +22,7 @@ def looks_like(data: bytes) -> bool:
 def read(data: bytes) -> RawFile:
     """All tensors of the file."""
     try:
-        found = safetensors.deserialize(data)
+        found = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ResnetFeaError(f"its safetensors header is broken: {error}") from error
     tensors = {}

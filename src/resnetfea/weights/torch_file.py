@@ -37,7 +37,7 @@ class Storage(NamedTuple):
 
     dtype: str
     key: str
-    count: int
+    numbers: int
 
 
 class Strided(NamedTuple):
@@ -60,8 +60,9 @@ def read_zip(data: bytes) -> RawFile:
             entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()
         ):
             raise ResnetFeaError("its zip is compressed or larger inside than outside; torch stores plain")
-        (root,) = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")] or [None]
-        if root is None or f"{root}constants.pkl" in entries:
+        roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
+        root = roots[0] if len(roots) == 1 else ""
+        if not root or f"{root}constants.pkl" in entries:
             raise ResnetFeaError("a zip without a torch state dict (TorchScript or another format)")
         if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
             raise ResnetFeaError("written on a big-endian machine")
@@ -85,8 +86,8 @@ def read_legacy(data: bytes) -> RawFile:
     parts: dict[str, bytes] = {}
     for key in keys:
         count = int.from_bytes(stream.read(8), "little")
-        if count != seen[key].count:
-            raise ResnetFeaError(f"storage {key} has {count} numbers, {seen[key].count} expected")
+        if count != seen[key].numbers:
+            raise ResnetFeaError(f"storage {key} has {count} numbers, {seen[key].numbers} expected")
         parts[key] = stream.read(count * item_bytes(seen[key].dtype))
     if stream.read(1):
         raise ResnetFeaError("more follows behind its last storage")
@@ -118,11 +119,15 @@ def _machine(seen: dict[str, Storage] | None = None) -> Machine:
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Strided:
     numbers = (offset, *size, *stride)
-    if not isinstance(storage, Storage) or not all(type(n) is int and n >= 0 for n in numbers) or len(size) != len(stride):
+    if (
+        not isinstance(storage, Storage)
+        or not all(type(n) is int and n >= 0 for n in numbers)
+        or len(size) != len(stride)
+    ):
         raise UnsafePickle("its pickle builds a tensor from what is not a storage with sizes")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if math.prod(size) > storage.count or (math.prod(size) and last >= storage.count):
-        raise UnsafePickle(f"a tensor of shape {tuple(size)} reaches beyond its storage of {storage.count} numbers")
+    if math.prod(size) > storage.numbers or (math.prod(size) and last >= storage.numbers):
+        raise UnsafePickle(f"a tensor of shape {tuple(size)} reaches beyond its storage of {storage.numbers} numbers")
     return Strided(storage, offset, tuple(size), tuple(stride))
 
 
@@ -166,6 +171,6 @@ def _state_dict(container: str, value: Any, read: Callable[[Storage], bytes]) ->
 
 def _cut(tensor: Strided, data: bytes) -> NDArray[Any]:
     """The tensor's numbers out of its storage's bytes; _rebuild_tensor has seen to it that they are all inside."""
-    flat = from_bytes(tensor.storage.dtype, (tensor.storage.count,), data)
+    flat = from_bytes(tensor.storage.dtype, (tensor.storage.numbers,), data)
     steps = tuple(step * flat.itemsize for step in tensor.stride)
     return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.size, steps, writeable=False)
