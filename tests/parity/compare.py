@@ -87,7 +87,11 @@ def _of_a_file(state: State, variant: Variant) -> dict[str, Engine]:
             "mindspore": MindSporeEngine(weights),
             "compiled": CompiledEngine(weights),
         }
-    return {name: lambda x, engine=engine: tuple(engine.maps(x).values()) for name, engine in found.items()}
+    return {name: _maps(engine) for name, engine in found.items()}
+
+
+def _maps(engine: CompiledEngine | MindSporeEngine) -> Engine:
+    return lambda x: tuple(engine.maps(x).values())
 
 
 def _cell(state: State, variant: Variant) -> Engine:

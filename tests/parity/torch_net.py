@@ -19,7 +19,7 @@ State = Mapping[str, Tensor]
 def features(state: State, variant: Variant, x: Tensor) -> dict[str, Tensor]:
     """c2 to c5 of images x (N, 3, H, W), float32, by torchvision's tensor names."""
     with torch.inference_mode():
-        x = F.conv2d(x, state["conv1.weight"], stride=2, padding=3)  # (N, 64, H/2, W/2)
+        x = spatial_conv(x, state["conv1.weight"], 2, variant.conv_pad)  # (N, 64, H/2, W/2)
         x = F.relu(batch_norm(state, "bn1", variant.bn_eps, x))
         x = max_pool(x, variant.pool)  # (N, 64, H/4, W/4)
         maps = {}
@@ -37,7 +37,7 @@ def bottleneck(state: State, name: str, variant: Variant, stride: int, x: Tensor
     reduce_stride, spatial_stride = {"1x1": (stride, 1), "3x3": (1, stride)}[variant.stride_in]
     y = F.conv2d(x, state[f"{name}.conv1.weight"], stride=reduce_stride)  # (N, out/4, ...)
     y = F.relu(batch_norm(state, f"{name}.bn1", eps, y))
-    y = F.conv2d(y, state[f"{name}.conv2.weight"], stride=spatial_stride, padding=1)  # (N, out/4, H/stride, W/stride)
+    y = spatial_conv(y, state[f"{name}.conv2.weight"], spatial_stride, variant.conv_pad)  # (N, out/4, H/stride, ...)
     y = F.relu(batch_norm(state, f"{name}.bn2", eps, y))
     y = F.conv2d(y, state[f"{name}.conv3.weight"])  # (N, out, H/stride, W/stride)
     y = batch_norm(state, f"{name}.bn3", eps, y)
@@ -45,6 +45,16 @@ def bottleneck(state: State, name: str, variant: Variant, stride: int, x: Tensor
         x = F.conv2d(x, state[f"{name}.downsample.0.weight"], stride=stride)  # (N, out, H/stride, W/stride)
         x = batch_norm(state, f"{name}.downsample.1", eps, x)
     return F.relu(x + y)
+
+
+def spatial_conv(x: Tensor, weight: Tensor, stride: int, conv_pad: str) -> Tensor:
+    """7x7 or 3x3: half the window on every side, or SAME by its definition."""
+    window = weight.shape[2]
+    if conv_pad == "symmetric":
+        return F.conv2d(x, weight, stride=stride, padding=window // 2)
+    top, bottom = same_padding(x.shape[2], window, stride)
+    left, right = same_padding(x.shape[3], window, stride)
+    return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, stride=stride)
 
 
 def batch_norm(state: State, name: str, eps: float, x: Tensor) -> Tensor:
@@ -64,13 +74,13 @@ def max_pool(x: Tensor, pool: str) -> Tensor:
         return F.max_pool2d(x, 3, stride=2, padding=1)
     if pool == "ceil":
         return F.max_pool2d(x, 3, stride=2, ceil_mode=True)
-    top, bottom = same_padding(x.shape[2])
-    left, right = same_padding(x.shape[3])
+    top, bottom = same_padding(x.shape[2], 3, 2)
+    left, right = same_padding(x.shape[3], 3, 2)
     x = F.pad(x, (left, right, top, bottom), value=-torch.inf)
     return F.max_pool2d(x, 3, stride=2)
 
 
-def same_padding(size: int) -> tuple[int, int]:
-    """TensorFlow's SAME for window 3 and stride 2: output ceil(size/2), and the odd pixel goes behind."""
-    total = max((-(-size // 2) - 1) * 2 + 3 - size, 0)
+def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's SAME: output ceil(size/stride), and the odd pixel goes behind."""
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
     return total // 2, total - total // 2
