@@ -1,0 +1,64 @@
+"""A cache entry appears whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resnetfea.engine import cache, cores
+
+
+@pytest.fixture(autouse=True)
+def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+
+
+def fill(folder: Path) -> None:
+    (folder / "model").write_text("whole")
+
+
+def test_made_once_and_found_again() -> None:
+    first = cache.entry("graphs", {"weights": "a"}, fill)
+    assert (first / "model").read_text() == "whole"
+    assert cache.entry("graphs", {"weights": "a"}, lambda _: pytest.fail("made twice")) == first
+    assert cache.entry("graphs", {"weights": "b"}, fill) != first
+
+
+def test_a_failure_leaves_nothing() -> None:
+    def broken(folder: Path) -> None:
+        fill(folder)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cache.entry("graphs", {}, broken)
+    assert list((cache.folder() / "graphs").iterdir()) == []
+
+
+def test_another_process_that_was_first_wins() -> None:
+    def overtaken(folder: Path) -> None:
+        fill(folder)
+        cache.entry("graphs", {}, fill)
+
+    entry = cache.entry("graphs", {}, overtaken)
+    assert (entry / "model").read_text() == "whole"
+    assert [path.name for path in entry.parent.iterdir()] == [entry.name]
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file" / "cache"))
+    entry = cache.entry("graphs", {}, fill)
+    assert (entry / "model").read_text() == "whole"
+    assert cache.VARIABLE in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("limit", "most"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", 10**6), ("", 10**6)]
+)
+def test_cores_respect_the_container(limit: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(cores, "CGROUP_LIMIT", tmp_path / "cpu.max")
+    assert 1 <= cores.usable() <= most

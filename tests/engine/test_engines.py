@@ -1,0 +1,131 @@
+"""Both engines against PyTorch's golden numbers, against ONNX Runtime, against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from parity.compare import TOLERANCE, compare
+from parity.references import load_all
+from resnetfea import CompiledEngine, MindSporeEngine, Weights, read, resnet50
+from resnetfea.engine.layers import Pool
+from resnetfea.engine.mindspore_engine import normalised
+
+pytestmark = pytest.mark.slow
+Array = NDArray[Any]
+POOLS: tuple[tuple[Pool, Any], ...] = (("avg", np.mean), ("max", np.max))
+GOLDEN = Path(__file__).parents[1] / "golden"
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(scope="module")
+def opennsfw() -> Weights:
+    return read("opennsfw")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Array:
+    return np.random.default_rng(0).integers(0, 256, (7, 224, 224, 3), dtype=np.uint8)
+
+
+def error(ours: Array, theirs: Array) -> float:
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("case", sorted(path.stem for path in GOLDEN.glob("*.npz")))
+def test_equal_to_pytorch(case: str) -> None:
+    (reference,) = [found for name, found in load_all(GOLDEN) if name == case]
+    rows = list(compare(case, reference))
+    assert len(rows) == 4 * 3  # inputs by engines
+    assert [str(row) for row in rows if not row.right] == []
+
+
+@pytest.mark.parametrize("engine", [CompiledEngine, MindSporeEngine])
+def test_open_nsfw_equals_onnx_runtime_on_the_original_file(
+    opennsfw: Weights, pictures: Array, engine: type[CompiledEngine] | type[MindSporeEngine]
+) -> None:
+    theirs = onnxruntime_maps(opennsfw.path, pictures[:2])
+    x = np.stack([normalised(picture, opennsfw.recipe) for picture in pictures[:2]])
+    ours = engine(opennsfw).maps(x)
+    assert {layer: error(ours[layer], theirs[layer]) < TOLERANCE for layer in theirs} == dict.fromkeys(theirs, True)
+
+
+def onnxruntime_maps(path: Path, pictures: Array) -> dict[str, Array]:
+    """c2 to c5 of the original file: the values behind the last block of each stage."""
+    import onnxruntime
+
+    model = onnx.load(path)
+    adds = [node for node in model.graph.node if node.op_type == "Add"]
+    relus = {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Relu"}
+    last = dict(zip(("c2", "c3", "c4", "c5"), [relus[adds[i].output[0]] for i in (2, 6, 12, 15)], strict=True))
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in last.values())
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = pictures[..., ::-1].astype(np.float32) - np.array([104, 117, 123], np.float32)  # its own preprocessing: BGR
+    return dict(zip(last, session.run(list(last.values()), {"input:0": x}), strict=True))
+
+
+@pytest.mark.parametrize("name", ["tiny-bn", "tiny-folded"])
+def test_torch_onnx_exports_give_what_onnx_runtime_gave(name: str) -> None:
+    from data.tiny import SEED
+    from rich_weights import rich_input
+
+    weights = read(DATA / f"{name}.onnx")
+    expected = np.load(DATA / f"{name}-expected.npz")
+    maps = CompiledEngine(weights).maps(rich_input((1, 3, 64, 64), SEED))
+    for layer, ours in maps.items():
+        assert error(ours, expected[layer]) < TOLERANCE, layer
+
+
+def test_features_are_the_pooled_maps(opennsfw: Weights, pictures: Array) -> None:
+    x = np.stack([normalised(picture, opennsfw.recipe) for picture in pictures])
+    maps = MindSporeEngine(opennsfw).maps(x)
+    for engine in (CompiledEngine, MindSporeEngine):
+        for pool, reduce in POOLS:
+            rows = list(engine(opennsfw, layers=("c3", "c5"), pool=pool).features(pictures))
+            assert [list(row) for row in rows] == [["c3", "c5"]] * len(pictures)
+            for layer in ("c3", "c5"):
+                ours = np.stack([row[layer] for row in rows])
+                assert error(ours, reduce(maps[layer], axis=(2, 3))) < TOLERANCE
+
+
+@pytest.mark.parametrize(("threads", "batch"), [(1, 1), (4, 1), (2, 3), (1, 7)])
+def test_bytes_do_not_depend_on_threads_or_batches(
+    opennsfw: Weights, pictures: Array, threads: int, batch: int
+) -> None:
+    wanted = list(CompiledEngine(opennsfw, threads=2).features(pictures))
+    rows = list(CompiledEngine(opennsfw, threads=threads, batch=batch).features(pictures))
+    alone = [next(CompiledEngine(opennsfw, threads=threads).features(pictures[i : i + 1])) for i in (0, 6)]
+    assert all(np.array_equal(a[layer], b[layer]) for a, b in zip(rows, wanted, strict=True) for layer in a)
+    assert all(np.array_equal(a[layer], wanted[i][layer]) for i, a in zip((0, 6), alone, strict=True) for layer in a)
+
+
+def test_pictures_may_differ_in_size_where_the_recipe_keeps_it(opennsfw: Weights) -> None:
+    from dataclasses import replace
+
+    weights = replace(opennsfw, recipe=replace(opennsfw.recipe, resize=None, crop=None))
+    rng = np.random.default_rng(1)
+    pictures = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((90, 64), (33, 200), (90, 64))]
+    compiled, cell = CompiledEngine(weights).features(pictures), MindSporeEngine(weights).features(pictures)
+    assert all(error(a["c5"], b["c5"]) < TOLERANCE for a, b in zip(compiled, cell, strict=True))
+
+
+def test_mindspores_context_is_left_as_it_was(opennsfw: Weights) -> None:
+    import mindspore as ms
+
+    before = ms.get_context("mode")
+    MindSporeEngine(opennsfw).maps(np.zeros((1, 3, 64, 64), np.float32))
+    CompiledEngine(opennsfw).maps(np.zeros((1, 3, 64, 64), np.float32))
+    assert ms.get_context("mode") == before == ms.PYNATIVE_MODE
+
+
+def test_the_ready_cell_has_every_tensor_of_its_file(opennsfw: Weights) -> None:
+    from resnetfea.weights.ecosystems import RESNETFEA
+
+    parameters = resnet50(opennsfw).parameters_dict()
+    assert len(parameters) == len(opennsfw.tensors) == 265
+    for name, array in opennsfw.tensors.items():
+        assert np.array_equal(parameters[RESNETFEA.theirs(name)].asnumpy(), array), name

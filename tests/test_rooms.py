@@ -1,0 +1,83 @@
+"""The house: which room may import what (design.md's table, CONTRIBUTING.md), and what stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "resnetfea"
+PLAIN = {"resnetfea.errors", "resnetfea.cpu_guard", "resnetfea.network.variant"}  # data, importable from anywhere
+ROOMS = {  # what a room may import of ours besides itself, and of others besides the standard library
+    "weights": (set(), {"numpy", "onnx", "safetensors"}),
+    "network": ({"weights"}, {"numpy", "mindspore"}),
+    "engine": ({"weights", "network"}, {"numpy", "openvino", "platformdirs", "mindspore"}),
+    "features": ({"weights", "engine"}, {"numpy", "PIL", "pyarrow", "rich"}),
+}
+EXPORTERS = {"export.py", "mindspore_engine.py"}  # the only files of engine/ that may import mindspore
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_its_row_allows(room: str) -> None:
+    ours, others = ROOMS[room]
+    for path in (PACKAGE / room).glob("*.py"):
+        for module in imported(path):
+            top = module.split(".")[0]
+            if module in PLAIN or module == "resnetfea" or top in sys.stdlib_module_names:
+                continue
+            if top == "resnetfea":
+                assert module.split(".")[1] in ours | {room}, f"{path.name} imports {module}"
+            else:
+                assert top in others, f"{path.name} imports {module}"
+                assert top != "mindspore" or room != "engine" or path.name in EXPORTERS, path.name
+
+
+def test_no_file_is_called_utils() -> None:
+    assert not [path for path in PACKAGE.rglob("*.py") if path.stem in ("utils", "misc", "helpers", "common")]
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import resnetfea", {"mindspore", "openvino", "numpy", "onnx"}),
+        ("import resnetfea.cli", {"mindspore", "openvino", "numpy", "onnx", "pyarrow"}),
+        ("from resnetfea import Variant", {"mindspore", "openvino", "numpy"}),
+        ("from resnetfea import read; read('opennsfw')", {"mindspore", "openvino"}),
+        ("from resnetfea.features.extract import extract", {"mindspore", "openvino"}),
+        ("from resnetfea import CompiledEngine", {"mindspore"}),
+    ],
+)
+def test_heavy_libraries_are_imported_only_when_used(statement: str, absent: set[str]) -> None:
+    code = f"{statement}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not absent & set(done.stdout.split())
+
+
+def test_every_public_name_is_there() -> None:
+    import resnetfea
+
+    for name in resnetfea.__all__:
+        if name in ("CompiledEngine", "Recipe", "ResnetFeaError", "Variant", "Weights", "read"):  # without mindspore
+            assert getattr(resnetfea, name).__name__ == name
+    assert set(resnetfea.__all__) == set(resnetfea._HOME)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        resnetfea.nothing  # noqa: B018
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it; `from a import b` is a.b where that is a module."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = (PACKAGE.parent / Path(*inner.split("."))).with_suffix(".py").exists() or (
+                    PACKAGE.parent / Path(*inner.split("."))
+                ).is_dir()
+                found.add(inner if is_module else node.module)
+    return found
