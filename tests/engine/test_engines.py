@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from parity.compare import TOLERANCE, compare
 from parity.references import load_all
