@@ -38,8 +38,8 @@ format: $(VENV)/dev.stamp ## lay out the code
 
 parity: $(VENV)/dev.stamp .venv-parity/stamp ## live against PyTorch, in an environment of its own
 	rm -rf build/parity
-	.venv-parity/bin/python tests/parity/write_references.py build/parity --full
-	$(BIN)/python tests/parity/compare.py build/parity
+	PYTHONPATH=src:tests .venv-parity/bin/python tests/parity/write_references.py build/parity --full
+	PYTHONPATH=tests $(BIN)/python tests/parity/compare.py build/parity
 
 lock: ## compute requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
