@@ -4,23 +4,37 @@ examples/nearest.py FEATURES_FOLDER [LAYER]
 """
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow.dataset as ds
 
 
-def main(folder: str, layer: str = "c5") -> None:
-    """Print a line for each row: path, nearest path, cosine."""
-    shards = sorted(ds.dataset(folder, format="parquet").files)
-    table = ds.dataset([path for path in shards if "/features-" in path], format="parquet").to_table()
+def nearest(folder: str, layer: str = "c5") -> Iterator[tuple[str, str, float]]:
+    """Path, nearest path, and their cosine, for each row of all shards; nothing where there is no other row."""
+    shards = sorted(str(path) for path in Path(folder).glob("features-*.parquet"))  # by name: in the order of the input
+    if not shards:
+        sys.exit(f"{folder}: no features-*.parquet in it")
+    table = ds.dataset(shards, format="parquet").to_table(columns=["path", layer])
     paths = table["path"].to_pylist()
-    features = np.stack(table[layer].to_numpy())  # (N, C)
-    units = features / np.linalg.norm(features, axis=1, keepdims=True)
-    cosines = units @ units.T
-    np.fill_diagonal(cosines, -1)
-    print(f"\nnearest neighbour by cosine of {layer}:")
-    for path, row in zip(paths, cosines, strict=True):
-        print(f"  {path:{max(map(len, paths))}}  {paths[row.argmax()]}  {row.max():.2f}")
+    features = table[layer].combine_chunks()  # a fixed-size list of float32 in each row
+    units = features.flatten().to_numpy().reshape(len(table), features.type.list_size)  # (N, C)
+    units = units / np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-12)
+    for index in range(len(paths) if len(paths) > 1 else 0):
+        cosines = units @ units[index]  # (N,)
+        cosines[index] = -np.inf  # an image is not its own neighbour
+        best = int(cosines.argmax())
+        yield paths[index], paths[best], float(cosines[best])
+
+
+def main(folder: str, layer: str = "c5") -> None:
+    """Print a line for each image."""
+    found = list(nearest(folder, layer))
+    width = max((len(path) for path, _, _ in found), default=0)
+    print(f"\nnearest neighbour by cosine of {layer}:" if found else "\none image, so it has no neighbour")
+    for path, other, cosine in found:
+        print(f"  {path:{width}}  {other:{width}}  {cosine:.2f}")
 
 
 if __name__ == "__main__":
