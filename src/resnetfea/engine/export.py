@@ -7,6 +7,7 @@ It runs in a process of its own (`python -m resnetfea.engine.export`), because i
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -31,9 +32,14 @@ def export(weights: Weights, out: Path) -> None:
     command = [sys.executable, "-m", "resnetfea.engine.export", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not out.exists():
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = lines[-1] if lines else f"it ended with {done.returncode}"
-        raise ResnetFeaError(f"{weights.path}: MindSpore could not export the network: {reason}")
+        raise ResnetFeaError(f"{weights.path}: MindSpore could not export the network: {_reason(done)}")
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """The exception's line of a traceback, or else the last line."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
+    return (errors or lines or [f"it ended with {done.returncode}"])[-1]
 
 
 def _main(path: str, sha256: str, variant: str, out: str) -> None:
