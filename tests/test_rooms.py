@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "resnetfea"
-PLAIN = {"resnetfea.errors", "resnetfea.cpu_guard", "resnetfea.network.variant"}  # data, importable from anywhere
+PLAIN = {
+    "resnetfea.errors",
+    "resnetfea.cpu_guard",
+    "resnetfea.import_order",
+    "resnetfea.network.variant",
+}  # data, importable from anywhere
 ROOMS = {  # what a room may import of ours besides itself, and of others besides the standard library
     "weights": (set(), {"numpy", "onnx", "safetensors"}),
     "network": ({"weights"}, {"numpy", "mindspore"}),

@@ -11,7 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from resnetfea import cpu_guard as _guard
+from resnetfea import cpu_guard as _cpu_guard
+from resnetfea import import_order as _import_order
 
 if TYPE_CHECKING:
     from resnetfea.engine.compiled import CompiledEngine
@@ -52,7 +53,8 @@ __all__ = [
     "weight_init_ones",
 ]
 
-_guard.set_limit()
+_cpu_guard.set_limit()
+_import_order.make_safe()
 
 
 def __getattr__(name: str) -> Any:
