@@ -12,6 +12,7 @@ from resnetfea.errors import ResnetFeaError
 
 BFLOAT16 = "bfloat16"  # numpy has none: the upper half of a float32
 MAX_RANK = 8  # a convolution's weight has 4
+MAX_TENSORS = 100_000  # a ResNet-152 detector with its optimiser's state has some 3,000
 ITEM_BYTES = {BFLOAT16: 2}
 
 
@@ -26,7 +27,9 @@ def from_bytes(dtype: str, shape: tuple[int, ...], data: bytes | memoryview) -> 
     Raises:
         ResnetFeaError: the bytes are not dtype x shape.
     """
-    if len(shape) > MAX_RANK or any(size < 0 for size in shape) or math.prod(shape) * item_bytes(dtype) != len(data):
+    if len(shape) > MAX_RANK:  # asked first: a product of a million sizes takes minutes
+        raise ResnetFeaError(f"has {len(shape)} dimensions")
+    if any(size < 0 for size in shape) or math.prod(shape) * item_bytes(dtype) != len(data):
         raise ResnetFeaError(f"{len(data)} bytes are there for a {dtype} tensor of shape {shape}")
     if dtype == BFLOAT16:
         upper = np.frombuffer(data, "<u2").astype(np.uint32) << 16

@@ -1,0 +1,48 @@
+"""protobuf's wire format, read field by field: no size in a file is believed before it is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from resnetfea.errors import ResnetFeaError
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
+Field = int | memoryview | bytes  # a varint; strings, messages and packed numbers; a fixed-width number
+
+
+def fields(data: memoryview) -> Iterator[tuple[int, Field]]:
+    """Number and value of each field of one message."""
+    while data:
+        key, data = varint(data)
+        number, wire = key >> 3, key & 7
+        if wire == VARINT:
+            value, data = varint(data)
+            yield number, value
+            continue
+        length = {FIXED64: 8, FIXED32: 4}.get(wire)
+        if wire == BYTES:
+            length, data = varint(data)
+        if length is None or number == 0:
+            raise ResnetFeaError("it is not a protobuf message")
+        if length > len(data):
+            raise ResnetFeaError("it ends in the middle of a field: cut short?")
+        yield number, data[:length] if wire == BYTES else bytes(data[:length])
+        data = data[length:]
+
+
+def varint(data: memoryview) -> tuple[int, memoryview]:
+    """A number of at most 64 bits in groups of seven, and what follows it."""
+    value = 0
+    for index, byte in enumerate(data[:10]):
+        value |= (byte & 127) << (7 * index)
+        if byte < 128:
+            return value, data[index + 1 :]
+    raise ResnetFeaError("it ends in the middle of a number: cut short?")
+
+
+def text(data: memoryview) -> str:
+    """A string field."""
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError as error:
+        raise ResnetFeaError("a name in it is not UTF-8") from error
