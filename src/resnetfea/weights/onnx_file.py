@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import BLOCKS, Variant
 from resnetfea.weights.canonical import NORM_PARTS
-from resnetfea.weights.onnx_graph import Graph
+from resnetfea.weights.onnx_graph import Graph, load
 
 SAME = "same"  # a padding counted so that the output has ceil(n / stride) pixels, more of it behind than in front
-
-
 MAX_UNITS = 155  # convolutions of a ResNet-152; a graph that goes in a circle ends here
 NONE = (0, 0, 0, 0)  # top, left, bottom, right
 _POOLS: dict[
@@ -59,11 +56,7 @@ class Unit:
 
 def read(data: bytes) -> Read:
     """The ResNet that this model computes."""
-    try:
-        model = onnx.load_model_from_string(data)
-    except Exception as error:  # protobuf's DecodeError; onnx has no narrower promise
-        raise ResnetFeaError(f"it is not an ONNX model: {error}") from error
-    return _Walk(Graph(model.graph)).backbone()
+    return _Walk(load(data)).backbone()
 
 
 class _Walk:
@@ -159,12 +152,17 @@ class _Walk:
             )
         channels = len(weight)
         bias = self._take(conv.input[2]) if len(conv.input) > 2 and conv.input[2] else np.zeros(channels, np.float32)
+        if bias.shape != (channels,):
+            raise ResnetFeaError(f"{name}: its bias has the shape {bias.shape}, not {(channels,)}")
         self.tensors[f"{name}.weight"] = weight
         norms = graph.users(conv.output[0], "BatchNormalization")
         if norms:
             parts = [self._take(part) for part in norms[0].input[1:5]]
-            parts[2] = parts[2] - bias if bias.any() else parts[2]  # BN(y + b) = BN with the mean lowered by b
+            if bias.any() and parts[2].shape == bias.shape:
+                parts[2] = parts[2] - bias  # BN(y + b) = BN with the mean lowered by b
             eps = float(graph.attributes(norms[0]).get("epsilon", 1e-5))  # the operator's default
+            if not 0 <= eps < 1:
+                raise ResnetFeaError(f"{norm_name}: its epsilon is {eps}")
         else:
             one, zero = np.ones(channels, np.float32), np.zeros(channels, np.float32)
             parts, eps = [one, bias, zero, one], 0.0
@@ -174,16 +172,8 @@ class _Walk:
         return unit
 
     def _take(self, name: str) -> NDArray[Any]:
-        initialiser = self.graph.initialisers.get(name)
-        if initialiser is None:
-            raise ResnetFeaError(f"{name!r} is computed, not stored, so that it can't be taken as a weight")
-        if initialiser.data_location == onnx.TensorProto.EXTERNAL:
-            raise ResnetFeaError(f"{name!r} lies in another file; save the model with its data inside")
         self.taken.add(name)
-        try:
-            return numpy_helper.to_array(initialiser)
-        except ValueError as error:
-            raise ResnetFeaError(f"{name!r}: {error}") from error
+        return self.graph.array(name)
 
     def _variant(self, pool: str) -> Variant:
         """How the units seen were set; two that contradict each other refuse the file."""
