@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from resnetfea.errors import ResnetFeaError
 
 MAX_OPCODES = 2_000_000  # a detector's checkpoint with optimiser state has about 60 for each of 1,000 tensors
+MAX_BITS = 128  # torch's magic number has 77; arithmetic with millions of digits takes minutes
 MARK = object()
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 VALUES = frozenset(  # opcodes whose argument is the value
@@ -72,6 +73,8 @@ class Machine:
     def _step(self, name: str, argument: Any) -> None:
         stack = self.stack
         if name in VALUES:
+            if isinstance(argument, int) and argument.bit_length() > MAX_BITS:
+                raise UnsafePickle("its pickle has a number of more than 128 bits")
             stack.append(argument)
         elif name in CONSTANTS:
             stack.append(CONSTANTS[name])
@@ -116,7 +119,9 @@ class Machine:
             raise UnsafePickle(f"its pickle uses the opcode {name}, which no weights file needs")
 
     def _known(self, module: Any, name: Any) -> Global:
-        found = Global(str(module), str(name))
+        if not isinstance(module, str) or not isinstance(name, str):  # str() of nested tuples may fill the memory
+            raise UnsafePickle("its pickle asks for a global whose name is not text")
+        found = Global(module, name)
         if found not in self.calls and found not in self.names:
             raise UnsafePickle(f"its pickle asks for {found.module}.{found.name}, which no weights file needs")
         return found

@@ -6,6 +6,8 @@ Layout from torch 2.13, torch/serialization.py: `_load` (zip) and `_legacy_load`
 from __future__ import annotations
 
 import math
+import re
+import struct
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -15,14 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights.arrays import BFLOAT16, from_bytes, item_bytes
+from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, MAX_TENSORS, from_bytes, item_bytes
 from resnetfea.weights.pickle_machine import Global, Machine, UnsafePickle
 from resnetfea.weights.raw import RawFile
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a legacy file
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # that number as torch writes it
 LEGACY_PROTOCOL = 1001
+MAX_NUMBER = 1 << 48  # of an offset, size or stride; a view's steps in bytes must fit into 64 bits
 MAX_PICKLE_BYTES = 64 << 20  # a checkpoint's pickle has some 100 KB; the numbers lie outside it
+END, END_BYTES = b"PK\5\6", 22  # a zip's last record
+LOCAL_HEADER = 30  # bytes of a zip entry in front of its name
+ENCRYPTED = 1  # a zip entry's flag
+OF_TORCH = r"(data\.pkl|data/[^/]+|version|byteorder|\.\w+|\.data/\w+)"  # entries of a torch zip, below its folder
 STORAGES = {
     Global("torch", f"{name}Storage"): dtype
     for name, dtype in {
@@ -51,56 +58,81 @@ class Strided(NamedTuple):
 
 def read_zip(data: bytes) -> RawFile:
     """The state dict of a zip container."""
+    seen: dict[str, Storage] = {}
     try:
-        archive = zipfile.ZipFile(BytesIO(data))
-        entries = {entry.filename: entry for entry in archive.infolist()}
-        if len(entries) != len(archive.infolist()):
-            raise ResnetFeaError("two entries of its zip have one name")
-        if sum(entry.file_size for entry in entries.values()) > len(data) or any(
-            entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()
-        ):
-            raise ResnetFeaError("its zip is compressed or larger inside than outside; torch stores plain")
-        roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
-        root = roots[0] if len(roots) == 1 else ""
-        if not root or f"{root}constants.pkl" in entries:
-            raise ResnetFeaError("a zip without a torch state dict (TorchScript or another format)")
-        if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
+        archive, root = _opened_zip(data)
+        names = set(archive.namelist())
+        if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
             raise ResnetFeaError("written on a big-endian machine")
-        value = _machine().run(_checked_pickle(archive.read(f"{root}data.pkl")))
+        pickle = BytesIO(archive.read(f"{root}data.pkl"))
+        value = _machine(seen).run(pickle)
+        if pickle.read(1):
+            raise ResnetFeaError("more follows behind the end of its pickle")
+        if {f"{root}data/{key}" for key in seen} != {name for name in names if name.startswith(f"{root}data/")}:
+            raise ResnetFeaError("its storages are not those that its tensors use")
         return _state_dict("torch-zip", value, lambda storage: archive.read(f"{root}data/{storage.key}"))
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        struct.error,
+        LookupError,
+        ValueError,
+        EOFError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise ResnetFeaError(f"its zip is broken: {error}") from error
+
+
+def _opened_zip(data: bytes) -> tuple[zipfile.ZipFile, str]:
+    """The archive, each entry plain and in a place of its own, and the folder that all of it lies in."""
+    if data.count(b"PK\1\2") > MAX_TENSORS:  # counted first: zipfile makes an object of 1 KB for each entry
+        raise ResnetFeaError(f"its zip has more than {MAX_TENSORS:,} entries")
+    archive = zipfile.ZipFile(BytesIO(data))
+    if data[-END_BYTES:][: len(END)] != END:
+        raise ResnetFeaError("more follows behind the end of its zip")
+    entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+    if len({entry.filename for entry in entries}) != len(entries):
+        raise ResnetFeaError("two entries of its zip have one name")
+    plain = [entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size for entry in entries]
+    if not all(plain) or any(entry.flag_bits & ENCRYPTED for entry in entries):
+        raise ResnetFeaError("its zip is compressed or encrypted; torch stores plain")
+    if not entries or entries[0].header_offset:
+        raise ResnetFeaError("its zip is empty, or something lies in front of it")
+    ends = [entry.header_offset for entry in entries[1:]] + [archive.start_dir]
+    if any(e.header_offset + LOCAL_HEADER + e.file_size > end for e, end in zip(entries, ends, strict=True)):
+        raise ResnetFeaError("entries of its zip overlap")
+    roots = [entry.filename.removesuffix("data.pkl") for entry in entries if entry.filename.endswith("/data.pkl")]
+    if len(roots) != 1 or any(not re.fullmatch(re.escape(roots[0]) + OF_TORCH, entry.filename) for entry in entries):
+        raise ResnetFeaError("a zip without a torch state dict alone (TorchScript or another format)")
+    if archive.getinfo(f"{roots[0]}data.pkl").file_size > MAX_PICKLE_BYTES:
+        raise ResnetFeaError(f"its pickle has more than {MAX_PICKLE_BYTES:,} bytes; no state dict needs that")
+    return archive, roots[0]
 
 
 def read_legacy(data: bytes) -> RawFile:
     """The state dict of a legacy stream: three small pickles, the dict, the storages' keys, then their numbers."""
-    stream, machine = BytesIO(data), _machine()
+    stream, machine = BytesIO(data), _machine({})
     head = [machine.run(stream) for _ in range(3)]
     if head[:2] != [MAGIC, LEGACY_PROTOCOL] or not isinstance(head[2], dict) or not head[2].get("little_endian"):
         raise ResnetFeaError("its legacy head is not that of torch on a little-endian machine")
     seen: dict[str, Storage] = {}
     value = _machine(seen).run(stream)
     keys = machine.run(stream)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(seen):
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(seen):
         raise ResnetFeaError("its storages are not those that its tensors use")
     parts: dict[str, bytes] = {}
     for key in keys:
         count = int.from_bytes(stream.read(8), "little")
-        if count != seen[key].numbers:
-            raise ResnetFeaError(f"storage {key} has {count} numbers, {seen[key].numbers} expected")
-        parts[key] = stream.read(count * item_bytes(seen[key].dtype))
+        size = count * item_bytes(seen[key].dtype)
+        if count != seen[key].numbers or size > len(data) - stream.tell():
+            raise ResnetFeaError(f"storage {key} has {count} numbers, {seen[key].numbers} expected, or is cut short")
+        parts[key] = stream.read(size)
     if stream.read(1):
         raise ResnetFeaError("more follows behind its last storage")
     return _state_dict("torch-legacy", value, lambda storage: parts[storage.key])
 
 
-def _checked_pickle(data: bytes) -> BytesIO:
-    if len(data) > MAX_PICKLE_BYTES:
-        raise ResnetFeaError(f"its pickle has {len(data):,} bytes; no state dict needs that")
-    return BytesIO(data)
-
-
-def _machine(seen: dict[str, Storage] | None = None) -> Machine:
+def _machine(seen: dict[str, Storage]) -> Machine:
     """A machine for torch's vocabulary; `seen` collects the storages by key."""
 
     def persistent(identity: Any) -> Storage:
@@ -109,7 +141,7 @@ def _machine(seen: dict[str, Storage] | None = None) -> Machine:
                 kind in STORAGES and count >= 0 and view in ([], [None])
             ):
                 storage = Storage(STORAGES[kind], key, count)
-                if seen is not None and seen.setdefault(key, storage) != storage:
+                if seen.setdefault(key, storage) != storage:
                     raise UnsafePickle(f"it describes storage {key} in two ways")
                 return storage
         raise UnsafePickle("its pickle refers to something that is not a plain storage")
@@ -118,11 +150,12 @@ def _machine(seen: dict[str, Storage] | None = None) -> Machine:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Strided:
-    numbers = (offset, *size, *stride)
     if (
         not isinstance(storage, Storage)
-        or not all(type(n) is int and n >= 0 for n in numbers)
-        or len(size) != len(stride)
+        or not isinstance(size, tuple)
+        or not isinstance(stride, tuple)
+        or not len(size) == len(stride) <= MAX_RANK
+        or not all(type(n) is int and 0 <= n < MAX_NUMBER for n in (offset, *size, *stride))
     ):
         raise UnsafePickle("its pickle builds a tensor from what is not a storage with sizes")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
@@ -159,13 +192,16 @@ def _state_dict(container: str, value: Any, read: Callable[[Storage], bytes]) ->
     cache: dict[str, bytes] = {}
     tensors: dict[str, NDArray[Any]] = {}
     for name, tensor in inner.items():
-        if not isinstance(tensor, Strided):
+        if not isinstance(name, str) or not isinstance(tensor, Strided):
             beside += (str(name),)
             continue
         key = tensor.storage.key
         if key not in cache:
             cache[key] = read(tensor.storage)
-        tensors[str(name)] = _cut(tensor, cache[key])
+        try:
+            tensors[name] = _cut(tensor, cache[key])
+        except ResnetFeaError as error:
+            raise ResnetFeaError(f"tensor {name}: {error}") from error
     return RawFile(container, tensors, beside)
 
 
