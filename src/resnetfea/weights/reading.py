@@ -22,7 +22,9 @@ from resnetfea.weights.ecosystems import recognise
 from resnetfea.weights.raw import RawFile
 from resnetfea.weights.recipe import TORCHVISION, Recipe
 
-MAX_BYTES = 1 << 30  # a ResNet-152 detector with its optimiser's state has 0.7 GB
+MAX_BYTES = 720 << 20  # a ResNet-152 detector with its optimiser's state; a library may hold it a second time
+MAX_BACKBONE = 600 << 20  # bytes of float32; Wide ResNet-101-2 has 485 MiB
+MAX_MESSAGE = 20_000  # characters; the names of all 265 tensors are 7,000
 ONNX_START = b"\x08"  # ModelProto's first field, ir_version
 
 
@@ -64,7 +66,7 @@ def read(weights: str | Path) -> Weights:
     """
     found = look(weights)
     if found.problems:
-        raise ResnetFeaError(f"{found.path}: not the weights of a plain ResNet: " + "; ".join(found.problems))
+        raise _error(found.path, "not the weights of a plain ResNet", "; ".join(found.problems))
     return found
 
 
@@ -77,10 +79,15 @@ def look(weights: str | Path) -> Weights:
     path = known.locate(weights)
     data = _bytes_of(path)
     try:
-        found = _understood(path, data, hashlib.sha256(data).hexdigest())
+        return _understood(path, data, hashlib.sha256(data).hexdigest())
     except ResnetFeaError as error:
-        raise ResnetFeaError(f"{path}: cannot be read as weights: {error}") from error
-    return found
+        raise _error(path, "cannot be read as weights", str(error)) from error
+
+
+def _error(path: Path, what: str, why: str) -> ResnetFeaError:
+    """One line. Names in `why` are the file's: no line breaks, no terminal codes, no megabytes."""
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in why[:MAX_MESSAGE])
+    return ResnetFeaError(f"{path}: {what}: {line}{'...' if len(why) > MAX_MESSAGE else ''}")
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -114,7 +121,7 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
             recipe_of=whose or "assumed: torchvision",
             count=onnx.count,
             unused=onnx.unused,
-            **_checked(onnx.tensors, variant, {}),
+            **_checked(onnx.tensors, variant, {}, len(data)),
         )
     raw = reader(data)
     ecosystem, prefix = recognise(raw.tensors)
@@ -126,7 +133,7 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
         raise ResnetFeaError(f"holds no ResNet under names that are known here; it begins with {', '.join(left[:4])}")
     variant = canonical.fit(_shapes(tensors), ecosystem.variant)
     theirs = {canonical_name: name for name, canonical_name in widest.items()}
-    checked = _checked(tensors, variant, theirs)
+    checked = _checked(tensors, variant, theirs, len(data))
     if unknown:
         checked["problems"] += (f"unknown ({len(unknown)}): {', '.join(unknown)}",)
     return Weights(
@@ -158,20 +165,33 @@ def _reader(data: bytes) -> Callable[[bytes], RawFile] | None:
     raise ResnetFeaError("neither .pth nor .safetensors, .ckpt or .onnx by its content; is it cut short or empty?")
 
 
+def _check_size(tensors: Mapping[str, NDArray[Any]], in_file: int) -> None:
+    """Tensors that are views of the same numbers would need more memory, once copied, than the file has bytes."""
+    # twice as much where bfloat16 or float16 widens; a little more for what stands for norms that are folded away
+    size = 4 * sum(array.size for array in tensors.values() if array.dtype.kind == "f")
+    if size > MAX_BACKBONE:
+        raise ResnetFeaError(f"its backbone would need {size:,} bytes; no ResNet's needs more than {MAX_BACKBONE:,}")
+    if size > 2 * in_file + (1 << 20):
+        raise ResnetFeaError("its tensors share their numbers, so that they would be larger than the file")
+
+
 def _shapes(tensors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in tensors.items()}
 
 
-def _checked(tensors: Mapping[str, NDArray[Any]], variant: Variant, theirs: Mapping[str, str]) -> dict[str, Any]:
+def _checked(
+    tensors: Mapping[str, NDArray[Any]], variant: Variant, theirs: Mapping[str, str], in_file: int
+) -> dict[str, Any]:
     """Weights' tensors, missing and problems: what this ResNet needs beside what is there."""
     wanted = canonical.shapes(variant)
+    _check_size(tensors, in_file)
     missing = tuple(name for name in wanted if name not in tensors)
     extra = [theirs.get(name, name) for name in tensors if name not in wanted]
     problems = [f"missing ({len(missing)}): {', '.join(missing)}"] if missing else []
     if extra:
         problems.append(f"more blocks than a ResNet-{variant.depth} ({len(extra)}): {', '.join(extra)}")
     exact, misshapen = {}, []
-    for name in wanted.keys() & tensors.keys():
+    for name in [name for name in wanted if name in tensors]:  # in the network's order, whatever the file's is
         if tensors[name].shape != wanted[name]:
             misshapen.append(f"{theirs.get(name, name)} is {tensors[name].shape} where {wanted[name]} belongs")
             continue
