@@ -1,0 +1,101 @@
+"""What is no file, and files that are much larger in memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resnetfea.errors import ResnetFeaError
+from resnetfea.weights import read
+from weights.making import (
+    Refuse,
+    field,
+    pickled_dict,
+    safetensors,
+    storage,
+    tensor,
+    text,
+    torch_zip,
+    zipped,
+)
+
+
+def test_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ResnetFeaError, match="pipe: not a regular file"):
+        read(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/", "/proc/self/mem", "/dev/null"])
+def test_not_a_file(name: str) -> None:
+    with pytest.raises(ResnetFeaError, match=f"^{name}: "):
+        read(name)
+
+
+@pytest.mark.parametrize("name", ["missing.pth", "a/b/c.pth", "n" * 5000, "nul\0.pth", "\udcff.pth", "", "opennsfw2"])
+def test_no_such_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ResnetFeaError):
+        read(name)
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "a")
+    with pytest.raises(ResnetFeaError, match="cannot be opened"):
+        read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"\x08", b"\x0a", b"PK", b"PK\3\4", b"{}", b"\x89PNG", b"\0" * 1000])
+def test_not_weights(data: bytes, refuse: Refuse) -> None:
+    refuse(data)
+
+
+def shared_zip() -> bytes:
+    """265 tensors that are all cut across 64 MB of numbers: 17 GB once each is copied."""
+    count = 4096 * 4096
+    views = tensor(storage("Float", "0", count), [4096, 4096, 1, 1], [1, 4096, 1, 1])
+    names = [
+        f"layer{s}.{b}.conv{c}.weight" for s, n in ((1, 3), (2, 4), (3, 6), (4, 3)) for b in range(n) for c in (1, 3)
+    ]
+    return torch_zip(pickled_dict([(text(name), views) for name in names]), {"0": bytes(4 * count)})
+
+
+def large_header() -> bytes:
+    """90 MB of names in a header, under the format's limit of 100 MB."""
+    names = (f'"{i}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for i in range(1_500_000))
+    return safetensors("{" + ",".join(names) + "}")
+
+
+WORST: dict[str, Callable[[], bytes]] = {
+    "shared numbers": shared_zip,
+    "large header": large_header,
+    "empty nodes": lambda: field(1, 8) + field(7, b"\x0a\x00" * 50_000_000),
+    "zip entries": lambda: b"PK\3\4" + b"PK\1\2".ljust(46, b"\0") * 2_000_000 + zipped([]),
+    "packed dims": lambda: field(1, field(1, b"a") + field(2, field(1, b"\x01" * 100_000_000))),
+    "unknown fields": lambda: field(1, field(1, b"a") + field(2, field(9, 1) * 50_000_000)),
+}
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+from resnetfea.errors import ResnetFeaError
+from resnetfea.weights import read
+try:
+    read(sys.argv[1])
+except ResnetFeaError:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_memory(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "worst.pth"
+    path.write_bytes(WORST[name]())
+    done = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout, "it was read"
+    assert int(done.stdout) < 2 << 20  # kilobytes
