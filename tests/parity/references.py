@@ -25,7 +25,7 @@ VARIANTS: dict[str, Variant] = {
     "maskrcnn-benchmark": Variant(pool="pad1", stride_in="1x1", bn_eps=0),
     "modelzoo-imagenet": Variant(pool="same", conv_pad="same", bn_eps=1e-4),
     "caffe": Variant(pool="ceil", stride_in="1x1"),
-    "half-width": Variant(res2_channels=128, width_per_group=32, bn_eps=0),  # the widths of open_nsfw
+    "open_nsfw": Variant(res2_channels=128, width_per_group=32, stride_in="1x1", bn_eps=0),  # the default weights'
 }
 INPUTS: tuple[tuple[int, int, int, int], ...] = (
     (1, 3, 224, 224),

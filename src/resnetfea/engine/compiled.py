@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -20,6 +21,7 @@ from resnetfea.engine.export import FORMAT, export
 from resnetfea.engine.layers import LAYERS, Maps, Pool, fixed_size
 from resnetfea.weights import Weights
 
+log = logging.getLogger("resnetfea")
 FP32 = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO takes bf16 by itself where the CPU has it
 
 
@@ -85,20 +87,14 @@ class CompiledEngine:
         what = {"weights": self.weights.sha256, "variant": repr(self.weights.variant), "format": FORMAT}
         folder = cache.entry("graphs", {**what, "openvino": ov.__version__}, self._make)
         model = self._core.read_model(folder / "model.xml")
-        by_name = {output.get_any_name(): output for output in model.outputs}
-        wanted = [by_name[layer] for layer in self.layers]
-        kept = [output.get_node().input_value(0) for output in wanted]
-        results = [ops.result(value) for value in kept]
-        for result, layer in zip(results, self.layers, strict=True):
-            result.output(0).set_names({layer})
-        return ov.Model(results, model.get_parameters())
+        ends = dict(zip(LAYERS, (output.get_node().input_value(0) for output in model.outputs), strict=True))
+        return ov.Model([ends[layer] for layer in self.layers], model.get_parameters())
 
     def _make(self, folder: Path) -> None:
+        log.info("compiling %s for this machine; once, some seconds", self.weights.path.name)
         onnx = folder / "model.onnx"
         export(self.weights, onnx)
         model = self._core.read_model(onnx)
-        for output, layer in zip(model.outputs, LAYERS, strict=True):
-            output.set_names({layer})
         model.reshape([-1, 3, -1, -1])
         ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
         onnx.unlink()
