@@ -18,7 +18,7 @@ from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, ckpt_file, known, onnx_file, safetensors_file, torch_file
 from resnetfea.weights.arrays import as_float32
-from resnetfea.weights.ecosystems import recognise
+from resnetfea.weights.ecosystems import ECOSYSTEMS, recognise
 from resnetfea.weights.raw import RawFile
 from resnetfea.weights.recipe import TORCHVISION, Recipe
 
@@ -26,6 +26,7 @@ MAX_BYTES = 720 << 20  # a ResNet-152 detector with its optimiser's state; a lib
 MAX_BACKBONE = 600 << 20  # bytes of float32; Wide ResNet-101-2 has 485 MiB
 MAX_MESSAGE = 20_000  # characters; the names of all 265 tensors are 7,000
 ONNX_START = b"\x08"  # ModelProto's first field, ir_version
+NOT_READ = {b"\x80": "a plain pickle and not torch's", b"\x89HDF": "HDF5 (Keras)", b"\x93NUMPY": "one NumPy array"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +131,8 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
     left = [name for name in raw.tensors if name not in widest]
     unknown = [name for name in left if not re.fullmatch(ecosystem.beside, name)]
     if not tensors:
-        raise ResnetFeaError(f"holds no ResNet under names that are known here; it begins with {', '.join(left[:4])}")
+        known_here, first = ", ".join(ecosystem.name for ecosystem in ECOSYSTEMS), ", ".join(left[:4])
+        raise ResnetFeaError(f"holds no ResNet under the names of {known_here}; its names begin with {first}")
     variant = canonical.fit(_shapes(tensors), ecosystem.variant)
     theirs = {canonical_name: name for name, canonical_name in widest.items()}
     checked = _checked(tensors, variant, theirs, len(data))
@@ -162,6 +164,9 @@ def _reader(data: bytes) -> Callable[[bytes], RawFile] | None:
         return ckpt_file.read
     if data.startswith(ONNX_START):
         return None
+    for start, name in NOT_READ.items():
+        if data.startswith(start):
+            raise ResnetFeaError(f"it is {name}; .pth, .safetensors, .ckpt and .onnx are read")
     raise ResnetFeaError("neither .pth nor .safetensors, .ckpt or .onnx by its content; is it cut short or empty?")
 
 

@@ -80,7 +80,7 @@ def read_zip(data: bytes) -> RawFile:
         ArithmeticError,
         RuntimeError,
     ) as error:
-        raise ResnetFeaError(f"its zip is broken: {error}") from error
+        raise ResnetFeaError(f"its zip is broken or cut short: {error}") from error
 
 
 def _opened_zip(data: bytes) -> tuple[zipfile.ZipFile, str]:
