@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -23,6 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from resnetfea.features.whole import is_whole, is_whole_mpo
 from resnetfea.weights import Recipe
 
 FORMATS = tuple(  # the content decides among these; everything else Pillow knows is left out on purpose
@@ -42,9 +43,19 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "nearest": Image.Resampling.NEAREST,
 }
+UPRIGHT = {  # what undoes each EXIF orientation; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+BITS_PER_SAMPLE = 258  # a TIFF's tag
 MAX_BYTES = 512 << 20  # of a file
 MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte in RGB
-LARGE_PIXELS = 24_000_000  # such pictures are decoded one at a time, so that memory stays within 1.5 GB
+LARGE_PIXELS = 24_000_000  # larger pictures are decoded one at a time: the largest WebP takes 1.3 GB meanwhile
 _one_large = threading.Lock()
 
 
@@ -66,16 +77,22 @@ def decode(path: bytes | str | Path, recipe: Recipe) -> Picture:
     Raises:
         BadImage: whatever is wrong with the file.
     """
-    data = _bytes_of(path)
     try:
+        data = _bytes_of(path)
+        if not is_whole(data):
+            raise BadImage("cut short")
         image = Image.open(BytesIO(data), formats=FORMATS)
-        pixels = image.width * image.height
-        if pixels > MAX_PIXELS:
+        if image.width * image.height > MAX_PIXELS:
             raise BadImage(f"too many pixels ({image.width}x{image.height})")
-        if pixels <= LARGE_PIXELS:
-            return _picture(image, data, recipe)
+        if image.format == "MPO" and not is_whole_mpo(image, data):
+            raise BadImage("cut short")
+        resized = _resized(image.width, image.height, recipe)
+        if resized[0] * resized[1] > MAX_PIXELS:
+            raise BadImage(f"too long and thin ({image.width}x{image.height})")
+        if max(image.width * image.height, resized[0] * resized[1]) <= LARGE_PIXELS:
+            return _picture(image, recipe)
         with _one_large:
-            return _picture(image, data, recipe)
+            return _picture(image, recipe)
     except BadImage:
         raise
     except UnidentifiedImageError as error:
@@ -89,12 +106,9 @@ def decode(path: bytes | str | Path, recipe: Recipe) -> Picture:
         raise BadImage("cut short" if "truncated" in reason.lower() else f"broken: {reason}") from error
 
 
-def _picture(image: Image.Image, data: bytes, recipe: Recipe) -> Picture:
-    image.load()
-    _check_end(image.format, data)
-    image = ImageOps.exif_transpose(image)
+def _picture(image: Image.Image, recipe: Recipe) -> Picture:
+    image = _rgb(_upright(image))
     width, height = image.size
-    image = _rgb(image)
     image = image.resize(_resized(width, height, recipe), FILTERS[recipe.interpolation])
     if recipe.crop is not None:
         left, top = round((image.width - recipe.crop) / 2), round((image.height - recipe.crop) / 2)
@@ -103,15 +117,17 @@ def _picture(image: Image.Image, data: bytes, recipe: Recipe) -> Picture:
 
 
 def _bytes_of(path: bytes | str | Path) -> bytes:
-    """The file's content; a pipe or device is never waited for."""
+    """The file's content. Pipes, devices and sockets are never opened."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(handle, "rb") as file:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise BadImage("not a regular file")
-            if status.st_size > MAX_BYTES:
-                raise BadImage(f"too large ({status.st_size:,} bytes)")
+        mode = os.stat(path).st_mode  # before it is opened: opening a device or a pipe has effects of its own
+        if stat.S_ISDIR(mode):
+            raise BadImage("a folder that was not entered")
+        if not stat.S_ISREG(mode):
+            raise BadImage("not a regular file")
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise BadImage(f"too large ({size:,} bytes)")
             data = file.read()
     except FileNotFoundError as error:
         raise BadImage("no such file") from error
@@ -122,23 +138,28 @@ def _bytes_of(path: bytes | str | Path) -> bytes:
     return data
 
 
-def _check_end(format: str | None, data: bytes) -> None:
-    """Pillow takes PNG and GIF files that stop behind the first picture's pixels; every other format it refuses."""
-    if format == "PNG" and b"IEND" not in data[-65536:] and b"IEND" not in data:
-        raise BadImage("cut short")
-    if format == "GIF" and not data.rstrip(b"\0\r\n ").endswith(b";"):
-        raise BadImage("cut short")
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF says. Broken EXIF says nothing: it is no reason to lose the picture."""
+    image.load()  # Pillow turns a TIFF here, and takes the orientation out of its EXIF
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # SyntaxError, struct.error, ...
+        orientation = 1
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB. Alpha is dropped, as `convert("RGB")` does in every PyTorch script; 16 bits keep their upper 8."""
+    """8-bit RGB. Alpha is dropped, as `convert("RGB")` does in every PyTorch script; more bits keep their upper 8."""
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]  # Pillow has a TIFF's 12 bits as I;16 too
     if image.mode == "F":
         raise BadImage("floating-point samples, which have no fixed range")
-    if image.mode.startswith("I"):
+    if image.mode == "I":  # 32 bits
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 65535:
-            raise BadImage("samples of more than 16 bits")
-        image = Image.fromarray((samples.astype(np.uint16) >> 8).astype(np.uint8))
+            raise BadImage("samples outside of 0 to 65535")
+        image, bits = image.convert("I;16"), 16
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -150,7 +171,4 @@ def _resized(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
         return recipe.resize[1], recipe.resize[0]
     short = min(width, height)
     whole = int if recipe.rounding == "floor" else round
-    size = whole(recipe.resize * width / short), whole(recipe.resize * height / short)
-    if size[0] * size[1] > MAX_PIXELS:
-        raise BadImage(f"too long and thin ({width}x{height})")
-    return size
+    return whole(recipe.resize * width / short), whole(recipe.resize * height / short)
