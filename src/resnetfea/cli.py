@@ -208,10 +208,12 @@ def _errors(out: Path | None = None) -> Iterator[None]:
     except ResnetFeaError as error:
         _stop(str(error), FATAL)
     except OSError as error:
-        _stop(f"{error.filename or out}: {error.strerror or error}", FATAL)
+        file = error.filename or out
+        _stop(f"{file}: {error.strerror or error}" if file else str(error), FATAL)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the message
-        _stop("interrupted; finished shards are kept, --resume goes on with them", INTERRUPTED)
+        kept = f"; {out} keeps the finished shards, --resume goes on with them" if out else ""
+        _stop(f"interrupted{kept}", INTERRUPTED)
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -7,7 +7,8 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,8 +17,8 @@ from resnetfea.engine import cores
 from resnetfea.engine.layers import LAYERS, Pool, channels
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing, store
-from resnetfea.features.folder import Existing, clear, locked, prepared
-from resnetfea.features.inputs import spool
+from resnetfea.features.folder import Existing, opened, remove_run, tidy
+from resnetfea.features.inputs import Inputs, spool
 from resnetfea.features.pipeline import Engine, results
 from resnetfea.features.store import Failure, Row, Store
 from resnetfea.weights import Weights
@@ -72,15 +73,10 @@ def extract(
     began = time.monotonic()
     found = listing.images(source)
     folder = Path(out)
-    before = prepared(folder, existing)
-    with locked(folder), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's about odd files; what matters becomes a failure
-        clear(folder, shards=existing == "overwrite")
-        inputs = spool(found.names, folder / store.INPUTS)
-        if not inputs.count:
-            inputs.path.unlink()
-            kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
-            raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
+    with opened(folder, existing) as before, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd files; what matters becomes a failure
+        tidy(folder)
+        inputs = _inputs(source, found.names, folder)
         manifest = {
             "format": FORMAT,
             "source": listing.shown(os.path.abspath(os.fsencode(source))),
@@ -99,27 +95,20 @@ def extract(
         }
         if before is not None:
             _check_same(folder, before, manifest)
-        store.write_manifest(folder, {"complete": False, **manifest})
+        if existing == "overwrite":
+            remove_run(folder)
 
         sizes = channels(weights.variant)
         target = Store(folder, {layer: sizes[layer] for layer in layers})
-        shards = -(-inputs.count // shard_size)
-        todo = {index for index in range(shards) if not target.shard(index).exists()}
-        saved = inputs.count - sum(min(shard_size, inputs.count - index * shard_size) for index in todo)
-        done = saved
-        progress(done, inputs.count)
-
-        def counted(some: Iterator[Row | Failure]) -> Iterator[Row | Failure]:
-            nonlocal done
-            for result in some:
-                done += 1
-                progress(done, inputs.count)
-                yield result
-
+        shards = [min(shard_size, inputs.count - first) for first in range(0, inputs.count, shard_size)]
+        todo = {index for index, images in enumerate(shards) if not target.finished(index, images)}
+        saved = sum(images for index, images in enumerate(shards) if index not in todo)
         if todo:
+            store.write_manifest(folder, {"complete": False, **manifest})
             network = _engine(engine, weights, layers=layers, pool=pool, batch=batch)
+            count = _counter(progress, saved, inputs.count)
             threads = workers or cores.usable()
-            with ThreadPoolExecutor(threads) as decoders:
+            with _decoders(threads) as decoders:
                 options: dict[str, Any] = {
                     "recipe": weights.recipe,
                     "engine": network,
@@ -128,9 +117,45 @@ def extract(
                 }
                 for index, names in enumerate(inputs.parts(shard_size)):
                     if index in todo:
-                        target.write_shard(index, counted(results(found.base, names, **options)))
-        rows, failed = target.finish(shards, manifest)
-    return Summary(rows, failed, shards, done - saved, time.monotonic() - began)
+                        target.write_shard(index, count(results(found.base, names, **options)))
+        rows, failed = target.finish(len(shards), manifest)
+    return Summary(rows, failed, len(shards), inputs.count - saved, time.monotonic() - began)
+
+
+def _inputs(source: str | Path, names: Iterator[bytes], folder: Path) -> Inputs:
+    """The list of images, on disk. It must not be empty."""
+    inputs = spool(names, folder / store.INPUTS)
+    if not inputs.count:
+        inputs.path.unlink()
+        kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
+        raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
+    return inputs
+
+
+def _counter(
+    progress: Callable[[int, int], None], done: int, total: int
+) -> Callable[[Iterator[Row | Failure]], Iterator[Row | Failure]]:
+    """Passes results on and tells `progress` of each."""
+
+    def count(some: Iterator[Row | Failure]) -> Iterator[Row | Failure]:
+        nonlocal done
+        for result in some:
+            done += 1
+            progress(done, total)
+            yield result
+
+    progress(done, total)
+    return count
+
+
+@contextmanager
+def _decoders(threads: int) -> Iterator[Executor]:
+    """Decoding threads. What waits in their queue is dropped when the run ends early, so that Ctrl-C is quick."""
+    decoders = ThreadPoolExecutor(threads)
+    try:
+        yield decoders
+    finally:
+        decoders.shutdown(cancel_futures=True)
 
 
 def _engine(name: EngineName, weights: Weights, **options: Any) -> Engine:

@@ -9,24 +9,45 @@ from pathlib import Path
 from typing import Any, Literal
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.features.store import MANIFEST, ours, read_manifest
+from resnetfea.features.store import MANIFEST, half_done, ours, read_manifest
 
 Existing = Literal["refuse", "resume", "overwrite"]
 
 
-def prepared(folder: Path, existing: Existing) -> dict[str, Any] | None:
-    """Make the folder ready; the manifest of the run that is to be resumed, if there is one.
+@contextmanager
+def opened(folder: Path, existing: Existing) -> Iterator[dict[str, Any] | None]:
+    """Make the folder where it is missing and keep other runs out; the manifest of the run to go on with, if any.
 
     Raises:
-        ResnetFeaError: it can't be made or written, or holds what must not be touched.
+        ResnetFeaError: it can't be made or written, another run uses it, or it holds what must not be touched.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held = sorted(folder.iterdir())
     except OSError as error:
         raise ResnetFeaError(f"{folder}: cannot be used as output folder: {error.strerror}") from error
+    with _locked(folder):
+        yield _checked(folder, existing)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed run left half done."""
+    for path in list(folder.iterdir()):
+        if half_done(path):
+            path.unlink(missing_ok=True)
+
+
+def remove_run(folder: Path) -> None:
+    """Remove an earlier run, its manifest first: a kill on the way leaves no half that looks whole."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for path in list(folder.iterdir()):
+        if ours(path) and not half_done(path):
+            path.unlink(missing_ok=True)
+
+
+def _checked(folder: Path, existing: Existing) -> dict[str, Any] | None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ResnetFeaError(f"{folder}: cannot be written; choose another output folder")
+    held = [path for path in sorted(folder.iterdir()) if not half_done(path)]
     if not held:
         return None
     if existing == "resume":
@@ -42,23 +63,9 @@ def prepared(folder: Path, existing: Existing) -> dict[str, Any] | None:
     return None
 
 
-def clear(folder: Path, *, shards: bool) -> None:
-    """Remove what an earlier run left half done; with `shards` all of it, the manifest first, so that a kill on the
-    way leaves no half that looks whole."""
-    if shards:
-        (folder / MANIFEST).unlink(missing_ok=True)
-    for path in list(folder.iterdir()):
-        if ours(path) and (shards or path.name.startswith(".")):
-            path.unlink(missing_ok=True)
-
-
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Nobody else may write to the folder meanwhile. The lock is the kernel's: it is gone when the process is.
-
-    Raises:
-        ResnetFeaError: another run holds it.
-    """
+def _locked(folder: Path) -> Iterator[None]:
+    """Nobody else may write to the folder meanwhile. The lock is the kernel's: it is gone when the process is."""
     try:
         import fcntl
     except ImportError:  # Windows has no lock on folders

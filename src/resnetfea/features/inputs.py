@@ -36,11 +36,15 @@ class Inputs:
 
 
 def spool(names: Iterator[bytes], path: Path) -> Inputs:
-    """Write the names to a file, and say how many they are and which."""
+    """Write the names to a file, and say how many they are and which. No file is left where the listing fails."""
     count, digest = 0, hashlib.sha256()
-    with path.open("wb") as file:
-        for name in names:
-            count += 1
-            digest.update(name + END)
-            file.write(name + END)
+    try:
+        with path.open("wb") as file:
+            for name in names:
+                count += 1
+                digest.update(name + END)
+                file.write(name + END)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return Inputs(path, count, digest.hexdigest())

@@ -80,7 +80,9 @@ def _listed(path: Path) -> Iterator[bytes]:
     try:
         with path.open(encoding="utf-8-sig") as lines:  # -sig: Windows editors begin with a byte-order mark
             for line in lines:
+                if "\0" in line:  # as UTF-16 has it; no path can hold it
+                    raise ValueError("a zero byte in it")
                 if name := line.rstrip("\r\n"):
                     yield os.fsencode(name)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ResnetFeaError(f"{path}: cannot be read as a UTF-8 list: {error}") from error

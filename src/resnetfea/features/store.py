@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from resnetfea.errors import ResnetFeaError
 
 FAILURES_KEY = b"resnetfea.failures"
 MANIFEST, FAILURES, INPUTS = "manifest.json", "failures.parquet", ".inputs"
+PARTIAL = ".partial"
+SHARD = re.compile(r"features-\d{5,}\.parquet")
 GROUP_ROWS = 1024  # rows of one row group, so that a shard of any size needs little memory
 FAILURE_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string())])
 
@@ -79,6 +82,14 @@ class Store:
                 writer.write_table(self._table(rows))
             writer.add_key_value_metadata({FAILURES_KEY: json.dumps(failures).encode()})
 
+    def finished(self, index: int, images: int) -> bool:
+        """Whether the index-th shard is there, for as many images. One that can't be read is not: it is made again."""
+        try:
+            footer = pq.read_metadata(self.shard(index))
+            return int(footer.num_rows) + len(_failures(footer)) == images
+        except (OSError, ValueError):  # missing; cut short (pyarrow.ArrowInvalid is a ValueError)
+            return False
+
     def finish(self, shards: int, manifest: dict[str, Any]) -> tuple[int, int]:
         """Gather the failures, then commit the run by its manifest. Gives rows and failures."""
         rows = failed = 0
@@ -122,6 +133,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ResnetFeaError(
+            f"{folder}: not empty, but there is no {MANIFEST}, so no run of resnetfea to go on with; "
+            "choose another output folder"
+        ) from error
     except (OSError, ValueError) as error:
         raise ResnetFeaError(f"{path}: not a manifest of resnetfea ({error}); use --overwrite to start anew") from error
     if not isinstance(manifest, dict) or "format" not in manifest:
@@ -131,8 +147,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def ours(path: Path) -> bool:
     """Whether a file in OUT is one that a run writes."""
-    name = path.name.removeprefix(".").removesuffix(".partial")
-    return name in (MANIFEST, FAILURES, "inputs") or (name.startswith("features-") and name.endswith(".parquet"))
+    return path.name in (MANIFEST, FAILURES) or SHARD.fullmatch(path.name) is not None or half_done(path)
+
+
+def half_done(path: Path) -> bool:
+    """Whether a file in OUT is one that is only there while a run goes on."""
+    if path.name == INPUTS:
+        return True
+    return path.name.endswith(PARTIAL) and ours(path.with_name(path.name.removeprefix(".").removesuffix(PARTIAL)))
 
 
 def _failures(footer: Any) -> list[list[str]]:
@@ -142,7 +164,7 @@ def _failures(footer: Any) -> list[list[str]]:
 @contextmanager
 def _committed(final: Path) -> Iterator[Path]:
     """A temporary path that becomes the final one where the block ends well, and vanishes where it does not."""
-    partial = final.with_name(f".{final.name.removeprefix('.')}.partial")
+    partial = final.with_name(f".{final.name}{PARTIAL}")
     try:
         yield partial
         with partial.open("rb+") as file:

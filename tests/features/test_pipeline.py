@@ -1,0 +1,111 @@
+"""Rows and failures in the order of the names, whatever the pattern, with a bounded look-ahead."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from resnetfea.engine.layers import Maps
+from resnetfea.features.pipeline import results
+from resnetfea.features.store import Failure, Row
+from resnetfea.weights.recipe import TORCHVISION
+
+AS_IS = replace(TORCHVISION, resize=None, crop=None)
+
+
+class ChannelMeans:
+    """An engine that, as the compiled one does, takes some pictures more than it has given back."""
+
+    def __init__(self, ahead: int) -> None:
+        self.ahead, self.taken, self.given = ahead, 0, 0
+
+    def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
+        running: deque[NDArray[np.uint8]] = deque()
+        for picture in pictures:
+            self.taken += 1
+            running.append(picture)
+            if len(running) > self.ahead:
+                yield self._one(running)
+        while running:
+            yield self._one(running)
+
+    def _one(self, running: deque[NDArray[np.uint8]]) -> Maps:
+        self.given += 1
+        return {"c5": running.popleft().mean(axis=(0, 1), dtype=np.float32)}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """30 pictures, each of its own colour and size."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for index in range(30):
+        Image.new("RGB", (index + 1, 2), (index, 2 * index, 3 * index)).save(folder / f"{index}.png")
+    return folder
+
+
+@settings(max_examples=80, deadline=None)
+@given(pattern=st.lists(st.booleans(), max_size=30), ahead=st.integers(1, 9), engine_ahead=st.integers(0, 7))
+@example(pattern=[False] * 30, ahead=2, engine_ahead=3)
+@example(pattern=[False] * 5 + [True] + [False] * 5, ahead=1, engine_ahead=7)
+def test_each_name_once_in_order_with_its_own_features(
+    pictures: Path, pattern: list[bool], ahead: int, engine_ahead: int
+) -> None:
+    names = [f"{index}.png" if good else f"missing-{index}.png" for index, good in enumerate(pattern)]
+    with ThreadPoolExecutor(3) as decoders:
+        engine = ChannelMeans(engine_ahead)
+        got = list(
+            results(
+                os.fsencode(pictures),
+                map(os.fsencode, names),
+                recipe=AS_IS,
+                engine=engine,
+                decoders=decoders,
+                ahead=ahead,
+            )
+        )
+    assert [result.path for result in got] == names
+    for index, (good, result) in enumerate(zip(pattern, got, strict=True)):
+        if good:
+            assert isinstance(result, Row)
+            assert (result.width, result.height) == (index + 1, 2)
+            assert result.features["c5"].tolist() == [index, 2 * index, 3 * index]
+        else:
+            assert result == Failure(names[index], "no such file")
+
+
+def test_names_are_taken_no_further_ahead_than_told(pictures: Path) -> None:
+    taken = 0
+
+    def names() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(300):
+            taken += 1
+            yield b"7.png"
+
+    with ThreadPoolExecutor(2) as decoders:
+        engine = ChannelMeans(3)
+        stream = results(os.fsencode(pictures), names(), recipe=AS_IS, engine=engine, decoders=decoders, ahead=4)
+        for given_out, _ in enumerate(stream, start=1):
+            assert taken <= given_out + 3 + 4 + 1
+            assert engine.taken <= given_out + 3
+    assert taken == given_out == 300
+
+
+def test_an_engines_error_comes_through(pictures: Path) -> None:
+    class Broken:
+        def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
+            next(iter(pictures))
+            raise RuntimeError("the device is gone")
+            yield
+
+    with ThreadPoolExecutor(1) as decoders, pytest.raises(RuntimeError, match="device is gone"):
+        list(results(os.fsencode(pictures), [b"1.png"] * 9, recipe=AS_IS, engine=Broken(), decoders=decoders, ahead=2))
