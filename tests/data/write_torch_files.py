@@ -5,7 +5,10 @@ Usage: PYTHONPATH=src:tests python tests/data/write_torch_files.py
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import ResNetConfig, ResNetForImageClassification
 
-from data.tiny import HERE, INPUT, SEED, TINY_BN, TINY_FOLDED, classifier, weights
+from data.tiny import CLASSES, HERE, INPUT, SEED, TINY_BN, TINY_FOLDED, classifier, weights
 from data.torch_net_module import build, export
 from resnetfea.network.variant import Variant
 from rich_weights import digest, rich_input
@@ -31,6 +35,7 @@ def main() -> None:
     torch.save(parallel_checkpoint(state), HERE / "tiny-module.pth")
     save_file(state, HERE / "tiny.safetensors", metadata={"format": "pt"})
     (HERE / "tiny.safetensors").chmod(0o644)  # save_file lets nobody else read it
+    write_transformers(state)
     write_onnx("tiny-bn", TINY_BN, state, keep_norms=True)
     write_onnx("tiny-folded", TINY_FOLDED, state, keep_norms=False)
     for path in sorted(HERE.glob("tiny*")):
@@ -46,6 +51,46 @@ def state_dict() -> OrderedDict[str, Tensor]:
             state[name.replace("running_var", "num_batches_tracked")] = torch.tensor(1000)  # int64 scalar
     state["fc.weight"], state["fc.bias"] = map(torch.from_numpy, classifier())
     return state
+
+
+def write_transformers(state: OrderedDict[str, Tensor]) -> None:
+    """HuggingFace's own model, filled in the order of its forward pass, so that no table of names is needed here."""
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[8, 16, 32, 64], depths=[3, 4, 6, 3], num_labels=CLASSES)
+    model = ResNetForImageClassification(config).eval()
+    leaves: list[torch.nn.Module] = []
+    hooks = [
+        leaf.register_forward_hook(lambda module, *_: leaves.append(module))
+        for leaf in model.modules()
+        if isinstance(leaf, torch.nn.Conv2d | torch.nn.BatchNorm2d)
+    ]
+    model(torch.zeros(INPUT))
+    for hook in hooks:
+        hook.remove()
+    layers = [leaf for leaf in leaves if isinstance(leaf, torch.nn.Conv2d)]
+    norms = [leaf for leaf in leaves if isinstance(leaf, torch.nn.BatchNorm2d)]
+    for layer, norm, (conv, bn) in zip(layers, norms, in_order_of_use(), strict=True):
+        layer.load_state_dict({"weight": state[f"{conv}.weight"]})
+        norm.load_state_dict({part: state[f"{bn}.{part}"] for part in norm.state_dict()})
+    model.classifier[1].load_state_dict({"weight": state["fc.weight"], "bias": state["fc.bias"]})
+    x = rich_input(INPUT, SEED)
+    with torch.inference_mode():
+        maps = model(torch.from_numpy(x), output_hidden_states=True).hidden_states[1:]
+    expected = {f"c{index}": one.numpy() for index, one in enumerate(maps, start=2)}
+    np.savez_compressed(HERE / "tiny-transformers-expected.npz", digest=digest({"x": x}), **expected)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        shutil.copyfile(Path(folder) / "model.safetensors", HERE / "tiny-transformers.safetensors")
+
+
+def in_order_of_use() -> Iterator[tuple[str, str]]:
+    """torchvision's names as transformers' layers run: a block's three convolutions, then its projection."""
+    yield "conv1", "bn1"
+    for stage, blocks in enumerate((3, 4, 6, 3), start=1):
+        for index in range(blocks):
+            block = f"layer{stage}.{index}"
+            own = [(f"{block}.conv{k}", f"{block}.bn{k}") for k in (1, 2, 3)]
+            shortcut = [(f"{block}.downsample.0", f"{block}.downsample.1")] if index == 0 else []
+            yield from own + shortcut
 
 
 def half(state: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:

@@ -69,13 +69,13 @@ def onnxruntime_maps(path: Path, pictures: Array) -> dict[str, Array]:
     return dict(zip(last, session.run(list(last.values()), {"input:0": x}), strict=True))
 
 
-@pytest.mark.parametrize("name", ["tiny-bn", "tiny-folded"])
-def test_torch_onnx_exports_give_what_onnx_runtime_gave(name: str) -> None:
+@pytest.mark.parametrize("name", ["tiny-bn.onnx", "tiny-folded.onnx", "tiny-transformers.safetensors"])
+def test_files_of_others_give_what_their_own_libraries_gave(name: str) -> None:
     from data.tiny import SEED
     from rich_weights import rich_input
 
-    weights = read(DATA / f"{name}.onnx")
-    expected = np.load(DATA / f"{name}-expected.npz")
+    weights = read(DATA / name)
+    expected = np.load(DATA / f"{Path(name).stem}-expected.npz")
     maps = CompiledEngine(weights).maps(rich_input((1, 3, 64, 64), SEED))
     for layer, ours in maps.items():
         assert error(ours, expected[layer]) < TOLERANCE, layer

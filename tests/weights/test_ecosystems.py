@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from data.tiny import weights
 from resnetfea.network.variant import Variant
-from resnetfea.weights import canonical
+from resnetfea.weights import canonical, read
 from resnetfea.weights.ecosystems import ECOSYSTEMS, Ecosystem, recognise
 
 DEPTHS = {50: 265, 101: 520, 152: 775}  # tensors: five for each convolution and its norm
 PAIRS = [(ecosystem, prefix) for ecosystem in ECOSYSTEMS for prefix in ecosystem.prefixes]
+
+BESIDE = {  # what such files hold besides; for some it is all that tells them apart
+    "torchvision": ("fc.weight", "bn1.num_batches_tracked"),
+    "torchvision-detection": ("backbone.fpn.inner_blocks.0.0.weight", "roi_heads.box_head.fc6.weight"),
+    "maskrcnn-benchmark": ("backbone.fpn.fpn_inner1.weight", "rpn.head.conv.weight"),
+    "detectron2": ("backbone.fpn_lateral2.weight", "proposal_generator.rpn_head.conv.weight", "pixel_mean"),
+    "mmpretrain": ("head.fc.weight",),
+    "mmdet": ("neck.fpn_convs.0.conv.weight", "rpn_head.rpn_conv.weight"),
+    "transformers": ("classifier.1.weight",),
+    "moco": ("module.encoder_q.fc.0.weight", "module.encoder_k.conv1.weight", "module.queue", "module.queue_ptr"),
+    "swav": ("module.projection_head.0.weight", "module.prototypes.weight"),
+    "modelzoo": ("end_point.weight", "global_step"),
+    "mindcv": ("classifier.weight",),
+}
 
 
 @pytest.mark.parametrize(("depth", "count"), DEPTHS.items())
@@ -29,8 +48,43 @@ def test_table_is_one_to_one(ecosystem: Ecosystem, prefix: str, depth: int) -> N
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("ecosystem", "prefix"), PAIRS, ids=lambda part: getattr(part, "name", part))
 def test_recognised_by_its_own_names(ecosystem: Ecosystem, prefix: str, depth: int) -> None:
-    names = ecosystem.to_canonical(Variant(depth=depth), prefix)
+    names = {*ecosystem.to_canonical(Variant(depth=depth), prefix), *BESIDE.get(ecosystem.name, ())}
     assert recognise(names) == (ecosystem, prefix)
+
+
+@pytest.mark.parametrize(("ecosystem", "prefix"), PAIRS, ids=lambda part: getattr(part, "name", part))
+def test_a_file_with_what_stands_beside_is_read_whole(ecosystem: Ecosystem, prefix: str, tmp_path: Path) -> None:
+    truth, beside = weights(), BESIDE.get(ecosystem.name, ())
+    file = {prefix + ecosystem.theirs(name): array for name, array in truth.items()}
+    save_file(file | {name: np.ones(3, np.float32) for name in beside}, tmp_path / "weights")
+    found = read(tmp_path / "weights")
+    assert found.ecosystem == ecosystem.name
+    assert all(np.array_equal(found.tensors[name], array) for name, array in truth.items())
+    assert set(found.unused) == set(beside)
+    assert (found.variant.stride_in, found.variant.pool) == (ecosystem.variant.stride_in, ecosystem.variant.pool)
+    assert (found.variant.bn_eps, found.recipe) == (ecosystem.variant.bn_eps, ecosystem.recipe)
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical_name", "theirs"),
+    [  # reference.md, sections 2.4 to 2.13
+        ("maskrcnn-benchmark", "bn1.running_var", "stem.bn1.running_var"),
+        ("maskrcnn-benchmark", "layer3.5.conv2.weight", "layer3.5.conv2.weight"),
+        ("detectron2", "conv1.weight", "stem.conv1.weight"),
+        ("detectron2", "bn1.bias", "stem.conv1.norm.bias"),
+        ("detectron2", "layer1.2.conv3.weight", "res2.2.conv3.weight"),
+        ("detectron2", "layer4.0.bn2.running_mean", "res5.0.conv2.norm.running_mean"),
+        ("detectron2", "layer2.0.downsample.0.weight", "res3.0.shortcut.weight"),
+        ("detectron2", "layer2.0.downsample.1.weight", "res3.0.shortcut.norm.weight"),
+        ("transformers", "conv1.weight", "embedder.embedder.convolution.weight"),
+        ("transformers", "bn1.running_mean", "embedder.embedder.normalization.running_mean"),
+        ("transformers", "layer3.4.conv1.weight", "encoder.stages.2.layers.4.layer.0.convolution.weight"),
+        ("transformers", "layer3.4.bn3.bias", "encoder.stages.2.layers.4.layer.2.normalization.bias"),
+        ("transformers", "layer1.0.downsample.1.bias", "encoder.stages.0.layers.0.shortcut.normalization.bias"),
+    ],
+)
+def test_each_kind_of_name_as_its_source_spells_it(name: str, canonical_name: str, theirs: str) -> None:
+    assert next(one for one in ECOSYSTEMS if one.name == name).theirs(canonical_name) == theirs
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from resnetfea.weights import canonical, recipe
 from resnetfea.weights.recipe import Recipe
 
 Rules = tuple[tuple[str, str], ...]
+WIDEST = Variant(depth=152)  # has every name that a shallower one has
 
 MINDSPORE_NORM: Rules = (
     (r"(bn\d|downsample\.1)\.weight$", r"\1.gamma"),
@@ -68,6 +69,8 @@ RESNETFEA = Ecosystem(
     recipe=recipe.MINDSPORE,
 )
 
+COUNTERS = r".*\.num_batches_tracked"  # of torch's batch norms
+
 ECOSYSTEMS = (
     # torchvision 0.29.2, models/resnet.py; `module.` is torch's DataParallel
     Ecosystem(
@@ -75,6 +78,104 @@ ECOSYSTEMS = (
         prefixes=("", "module."),
         rules=(),
         beside=r"(module\.)?(fc\.(weight|bias)|.*\.num_batches_tracked)",
+        variant=Variant(pool="pad1"),
+        recipe=recipe.TORCHVISION,
+    ),
+    # torchvision 0.29.2, models/detection: FrozenBatchNorm2d with eps 1e-5. The published COCO_V1 files are the
+    # exception: their loader sets eps 0, and nothing in such a file tells.
+    Ecosystem(
+        name="torchvision-detection",
+        prefixes=("backbone.body.", "module.backbone.body."),
+        rules=(),
+        beside=rf"{COUNTERS}|(module\.)?(backbone\.fpn|rpn|roi_heads|head)\..*",
+        variant=Variant(pool="pad1"),
+        recipe=recipe.TORCHVISION,
+    ),
+    # maskrcnn-benchmark 57eec25, modeling/backbone/resnet.py: STRIDE_IN_1X1, FrozenBatchNorm2d without eps
+    Ecosystem(
+        name="maskrcnn-benchmark",
+        prefixes=("backbone.body.", "module.backbone.body."),
+        rules=((r"^(conv1|bn1)\.", r"stem.\1."),),
+        beside=r"(module\.)?(backbone\.fpn|rpn|roi_heads)\..*",
+        variant=Variant(stride_in="1x1", pool="pad1", bn_eps=0.0),
+        recipe=recipe.DETECTRON,
+    ),
+    # detectron2 02b5c4e, modeling/backbone/resnet.py; config/defaults.py: STRIDE_IN_1X1, FrozenBN with eps 1e-5, BGR
+    Ecosystem(
+        name="detectron2",
+        prefixes=("backbone.bottom_up.", "backbone.", ""),
+        rules=(
+            (r"^conv1\.", "stem.conv1."),
+            (r"^bn1\.", "stem.conv1.norm."),
+            (r"^layer1\.", "res2."),
+            (r"^layer2\.", "res3."),
+            (r"^layer3\.", "res4."),
+            (r"^layer4\.", "res5."),
+            (r"\.bn(\d)\.", r".conv\1.norm."),
+            (r"downsample\.0\.", "shortcut."),
+            (r"downsample\.1\.", "shortcut.norm."),
+        ),
+        beside=rf"{COUNTERS}|backbone\.fpn_.*|(proposal_generator|roi_heads|head|sem_seg_head)\..*|pixel_(mean|std)"
+        r"|(stem\.)?(fc|linear)\.(weight|bias)",
+        variant=Variant(stride_in="1x1", pool="pad1"),
+        recipe=recipe.DETECTRON2,
+    ),
+    # mmpretrain ee7f2e8 and mmdetection 00e9730: torchvision's names behind a prefix; style="pytorch"
+    Ecosystem(
+        name="mmpretrain",
+        prefixes=("backbone.", "module.backbone."),
+        rules=(),
+        beside=rf"{COUNTERS}|(module\.)?head\..*|data_preprocessor\..*",
+        variant=Variant(pool="pad1"),
+        recipe=recipe.TORCHVISION,
+    ),
+    Ecosystem(
+        name="mmdet",
+        prefixes=("backbone.", "module.backbone."),
+        rules=(),
+        beside=rf"{COUNTERS}|(module\.)?(neck|rpn_head|roi_head|bbox_head|mask_head)\..*|data_preprocessor\..*",
+        variant=Variant(pool="pad1"),
+        recipe=recipe.TORCHVISION,
+    ),
+    # transformers 5.23.0 (ae005ce), models/resnet/modeling_resnet.py; microsoft/resnet-50 is resized bicubically
+    Ecosystem(
+        name="transformers",
+        prefixes=("resnet.", ""),
+        rules=(
+            (r"^conv1\.", "embedder.embedder.convolution."),
+            (r"^bn1\.", "embedder.embedder.normalization."),
+            (r"^layer1\.", "encoder.stages.0.layers."),
+            (r"^layer2\.", "encoder.stages.1.layers."),
+            (r"^layer3\.", "encoder.stages.2.layers."),
+            (r"^layer4\.", "encoder.stages.3.layers."),
+            (r"(?<=\.)conv1\.", "layer.0.convolution."),
+            (r"(?<=\.)conv2\.", "layer.1.convolution."),
+            (r"(?<=\.)conv3\.", "layer.2.convolution."),
+            (r"(?<=\.)bn1\.", "layer.0.normalization."),
+            (r"(?<=\.)bn2\.", "layer.1.normalization."),
+            (r"(?<=\.)bn3\.", "layer.2.normalization."),
+            (r"downsample\.0\.", "shortcut.convolution."),
+            (r"downsample\.1\.", "shortcut.normalization."),
+        ),
+        beside=rf"{COUNTERS}|classifier\.1\.(weight|bias)",
+        variant=Variant(pool="pad1"),
+        recipe=recipe.TRANSFORMERS,
+    ),
+    # MoCo 010242b, main_lincls.py and detection/convert-pretrain-to-detectron2.py: the query encoder is the one
+    Ecosystem(
+        name="moco",
+        prefixes=("module.encoder_q.",),
+        rules=(),
+        beside=rf"{COUNTERS}|module\.encoder_q\.fc\..*|module\.encoder_k\..*|module\.queue(_ptr)?",
+        variant=Variant(pool="pad1"),
+        recipe=recipe.TORCHVISION,
+    ),
+    # SwAV 06b1b7c, src/resnet50.py: pads 1, then convolves with padding 2, which is padding 3
+    Ecosystem(
+        name="swav",
+        prefixes=("module.",),
+        rules=(),
+        beside=rf"{COUNTERS}|module\.(projection_head|prototypes)\..*",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),
@@ -102,7 +203,12 @@ ECOSYSTEMS = (
 
 
 def recognise(names: Iterable[str]) -> tuple[Ecosystem, str]:
-    """The ecosystem and prefix under which most of these names are known; the first of the table where two tie."""
+    """Under which ecosystem and prefix most of these names are known as the backbone's.
+
+    Where several share the backbone's names, what stands beside it decides; then the first of the table.
+    """
     given = set(names)
     candidates = [(ecosystem, prefix) for ecosystem in ECOSYSTEMS for prefix in ecosystem.prefixes]
-    return max(candidates, key=lambda pair: len(given & pair[0].to_canonical(Variant(depth=152), pair[1]).keys()))
+    hits = [len(given & ecosystem.to_canonical(WIDEST, prefix).keys()) for ecosystem, prefix in candidates]
+    best = [pair for pair, count in zip(candidates, hits, strict=True) if count == max(hits)]
+    return max(best, key=lambda pair: sum(bool(re.fullmatch(pair[0].beside, name)) for name in given))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Triple = tuple[float, float, float]
@@ -36,6 +36,16 @@ class Recipe:
 
 # torchvision 0.29.2, models/resnet.py and transforms/_presets.py: ImageClassification with its defaults
 TORCHVISION = Recipe(color="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+# microsoft/resnet-50's image processor: ConvNeXT's, shortest side 224 / 0.875, resample 3 (Pillow's bicubic)
+TRANSFORMERS = replace(TORCHVISION, interpolation="bicubic")
+
+# maskrcnn-benchmark 57eec25, config/defaults.py: INPUT.PIXEL_MEAN, PIXEL_STD, TO_BGR255; conv1 has absorbed the std.
+# Detectors resize to a short side of 800; for features of whole photos the usual 256 and 224 stand here too.
+DETECTRON = Recipe(color="bgr", scale=1.0, mean=(102.9801, 115.9465, 122.7717), std=(1.0, 1.0, 1.0))
+
+# detectron2 02b5c4e, config/defaults.py: INPUT.FORMAT BGR, MODEL.PIXEL_MEAN, PIXEL_STD
+DETECTRON2 = replace(DETECTRON, mean=(103.53, 116.28, 123.675))
 
 # mindspore-ai/models eab643f, official/cv/ResNet/src/dataset.py, and mindcv 51b0636, data/constants.py:
 # the same statistics times 255, so the same input up to float32 rounding
