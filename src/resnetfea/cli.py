@@ -172,6 +172,7 @@ def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture stands in the failures
 
 
 def _layers(text: str) -> list[str]:
@@ -203,16 +204,16 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
 @contextmanager
 def _errors(out: Path | None = None) -> Iterator[None]:
     """A user's mistake, a full disk, and Ctrl-C become one line and an exit code; a bug keeps its traceback."""
+    kept = f"; {out} keeps the finished shards, --resume goes on with them" if out else ""
     try:
         yield
     except ResnetFeaError as error:
         _stop(str(error), FATAL)
     except OSError as error:
         file = error.filename or out
-        _stop(f"{file}: {error.strerror or error}" if file else str(error), FATAL)
+        _stop(f"{file}: {error.strerror or error}{kept}" if file else str(error), FATAL)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the message
-        kept = f"; {out} keeps the finished shards, --resume goes on with them" if out else ""
         _stop(f"interrupted{kept}", INTERRUPTED)
 
 

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from resnetfea.features import images
 from resnetfea.features.images import BadImage, decode
 from resnetfea.weights import Recipe
 from resnetfea.weights.recipe import TORCHVISION
@@ -148,9 +149,10 @@ def test_alpha_is_dropped_and_not_blended(tmp_path: Path) -> None:
         assert np.array_equal(pixels(tmp_path, data), np.asarray(palette.convert("RGB")))
 
 
-def test_cmyk_and_inverted_cmyk_jpeg(tmp_path: Path) -> None:
+def test_cmyk(tmp_path: Path) -> None:
     inks = Image.new("CMYK", (32, 16), (0, 255, 255, 0))  # red: no cyan, all magenta and yellow
     assert np.abs(pixels(tmp_path, encoded(inks, "JPEG", quality=95)).astype(int) - [255, 0, 0]).max() <= 3
+    assert np.array_equal(pixels(tmp_path, encoded(inks, "TIFF"))[0, 0], [255, 0, 0])
 
 
 def test_a_colour_profile_is_not_applied(tmp_path: Path) -> None:
@@ -371,6 +373,17 @@ def test_bombs_take_little_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, *map(str, sorted(tmp_path.iterdir()))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 50_000, done.stdout  # kilobytes; the smallest of these pictures has 256 million pixels
+
+
+def test_the_documented_limits_hold(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/images.md").read_text(encoding="utf-8")
+    assert f"{images.MAX_PIXELS:,} (Pillow's limit)" in text
+    assert f"more than {images.MAX_BYTES >> 20} MiB" in text
+    assert f"more than {images.LARGE_PIXELS // 1_000_000} million pixels" in text
+    with (tmp_path / "x.jpg").open("wb") as file:
+        file.truncate(images.MAX_BYTES + 1)  # takes no room on the disk
+    with pytest.raises(BadImage, match=r"too large \(536,870,913 bytes\)"):
+        decode(tmp_path / "x.jpg", AS_IS)
 
 
 def test_long_and_thin(tmp_path: Path) -> None:

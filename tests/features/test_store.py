@@ -11,7 +11,7 @@ import pytest
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import store
-from resnetfea.features.folder import Existing, opened, remove_run, tidy
+from resnetfea.features.folder import Existing, opened, remove_run
 from resnetfea.features.store import Failure, Row, Store
 
 
@@ -172,18 +172,18 @@ def test_what_is_ours(tmp_path: Path) -> None:
 def test_removing_takes_our_files_only(tmp_path: Path) -> None:
     for name in OURS + HALF_DONE + FOREIGN:
         (tmp_path / name).touch()
-    tidy(tmp_path)
-    assert held(tmp_path) == sorted(OURS + FOREIGN)
     remove_run(tmp_path)
-    assert held(tmp_path) == sorted(FOREIGN)
+    assert held(tmp_path) == sorted(FOREIGN + HALF_DONE)
 
 
 @pytest.mark.parametrize("existing", ["refuse", "resume", "overwrite"])
 def test_a_folder_with_half_done_files_only_counts_as_empty(tmp_path: Path, existing: Existing) -> None:
     """A run that was killed before it wrote its manifest."""
-    (tmp_path / ".inputs").touch()
+    for name in HALF_DONE:
+        (tmp_path / name).touch()
     with opened(tmp_path, existing) as before:
         assert before is None
+        assert held(tmp_path) == []
 
 
 def test_a_folder_is_opened_once_at_a_time(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from resnetfea.engine import cores
 from resnetfea.engine.layers import LAYERS, Pool, channels
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing, store
-from resnetfea.features.folder import Existing, opened, remove_run, tidy
-from resnetfea.features.inputs import Inputs, spool
+from resnetfea.features.folder import Existing, opened, remove_run
+from resnetfea.features.inputs import spooled
 from resnetfea.features.pipeline import Engine, results
 from resnetfea.features.store import Failure, Row, Store
 from resnetfea.weights import Weights
@@ -73,10 +73,15 @@ def extract(
     began = time.monotonic()
     found = listing.images(source)
     folder = Path(out)
-    with opened(folder, existing) as before, warnings.catch_warnings():
+    with (
+        opened(folder, existing) as before,
+        spooled(found.names, folder / store.INPUTS) as inputs,
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd files; what matters becomes a failure
-        tidy(folder)
-        inputs = _inputs(source, found.names, folder)
+        if not inputs.count:
+            kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
+            raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
         manifest = {
             "format": FORMAT,
             "source": listing.shown(os.path.abspath(os.fsencode(source))),
@@ -120,16 +125,6 @@ def extract(
                         target.write_shard(index, count(results(found.base, names, **options)))
         rows, failed = target.finish(len(shards), manifest)
     return Summary(rows, failed, len(shards), inputs.count - saved, time.monotonic() - began)
-
-
-def _inputs(source: str | Path, names: Iterator[bytes], folder: Path) -> Inputs:
-    """The list of images, on disk. It must not be empty."""
-    inputs = spool(names, folder / store.INPUTS)
-    if not inputs.count:
-        inputs.path.unlink()
-        kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
-        raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
-    return inputs
 
 
 def _counter(

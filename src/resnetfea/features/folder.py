@@ -26,14 +26,11 @@ def opened(folder: Path, existing: Existing) -> Iterator[dict[str, Any] | None]:
     except OSError as error:
         raise ResnetFeaError(f"{folder}: cannot be used as output folder: {error.strerror}") from error
     with _locked(folder):
-        yield _checked(folder, existing)
-
-
-def tidy(folder: Path) -> None:
-    """Remove what a killed run left half done."""
-    for path in list(folder.iterdir()):
-        if half_done(path):
-            path.unlink(missing_ok=True)
+        before = _checked(folder, existing)
+        for path in list(folder.iterdir()):
+            if half_done(path):  # of a run that was killed
+                path.unlink(missing_ok=True)
+        yield before
 
 
 def remove_run(folder: Path) -> None:
@@ -52,14 +49,14 @@ def _checked(folder: Path, existing: Existing) -> dict[str, Any] | None:
         return None
     if existing == "resume":
         return read_manifest(folder)
-    if existing == "refuse":
-        raise ResnetFeaError(f"{folder}: not empty; use --resume to go on with it, or --overwrite to start anew")
     foreign = [path.name for path in held if not ours(path)]
     if foreign:
         raise ResnetFeaError(
-            f"{folder}: holds what resnetfea did not write ({', '.join(foreign[:4])}), so nothing was removed; "
+            f"{folder}: holds what resnetfea did not write ({', '.join(foreign[:4])}), so it was left as it is; "
             "choose another output folder"
         )
+    if existing == "refuse":
+        raise ResnetFeaError(f"{folder}: not empty; use --resume to go on with it, or --overwrite to start anew")
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,16 +36,16 @@ class Inputs:
             yield part
 
 
-def spool(names: Iterator[bytes], path: Path) -> Inputs:
-    """Write the names to a file, and say how many they are and which. No file is left where the listing fails."""
-    count, digest = 0, hashlib.sha256()
+@contextmanager
+def spooled(names: Iterator[bytes], path: Path) -> Iterator[Inputs]:
+    """Write the names to a file, and say how many they are and which. The file is gone behind the block."""
     try:
+        count, digest = 0, hashlib.sha256()
         with path.open("wb") as file:
             for name in names:
                 count += 1
                 digest.update(name + END)
                 file.write(name + END)
-    except BaseException:
+        yield Inputs(path, count, digest.hexdigest())
+    finally:
         path.unlink(missing_ok=True)
-        raise
-    return Inputs(path, count, digest.hexdigest())
