@@ -18,7 +18,8 @@ import typer
 from resnetfea import __version__
 from resnetfea.errors import ResnetFeaError
 
-FATAL, USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
+SHOWN = 6  # names of a long list that a person gets to see
+FATAL, SOME_FAILED, INTERRUPTED = 1, 3, 130  # 2, wrong usage, is typer's own
 
 app = typer.Typer(
     name="resnetfea",
@@ -109,8 +110,10 @@ def extract(
                 existing="resume" if resume else "overwrite" if overwrite else "refuse",
                 progress=progress,
             )
-    rate = f", {done.done / done.seconds:.1f} images/s" if done.done else ""
-    typer.echo(f"{done.images} images in {done.seconds:.1f} s{rate}: {out}/features-*.parquet ({done.shards} file(s))")
+    typer.echo(f"{out}/features-*.parquet: {_number(done.images, 'image')} in {_number(done.shards, 'file')}")
+    if done.done:
+        rate = f"{_number(done.done, 'image')} in {done.seconds:.1f} s, {done.done / done.seconds:.1f} a second"
+        typer.echo(f"this run: {rate}, after {done.start:.1f} s to start")
     if done.failures:
         typer.echo(f"{done.failures} failed; {out}/failures.parquet says which and why", err=True)
         raise typer.Exit(SOME_FAILED)
@@ -172,7 +175,12 @@ def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("resnetfea").setLevel(logging.INFO)
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture stands in the failures
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 def _layers(text: str) -> list[str]:
@@ -197,7 +205,8 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
         if isinstance(value, dict):
             value = ", ".join(f"{key} {part}" for key, part in value.items())
         elif isinstance(value, tuple | list):
-            value = ", ".join(map(str, value)) or "nothing"
+            value = ", ".join(map(str, value[:SHOWN])) or "nothing"
+            value += f", ... ({len(facts[name])} in all; --json lists them)" if len(facts[name]) > SHOWN else ""
         typer.echo(f"{name:24} {value}")
 
 

@@ -6,7 +6,6 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from openvino import opset13 as ops
 from resnetfea import cpu_guard
 from resnetfea.engine import cache, cores
 from resnetfea.engine.export import FORMAT, export
-from resnetfea.engine.layers import LAYERS, Maps, Pool, fixed_size
+from resnetfea.engine.layers import LAYERS, Maps, Pool, batches, fixed_size
 from resnetfea.weights import Weights
 
 log = logging.getLogger("resnetfea")
@@ -66,13 +65,12 @@ class CompiledEngine:
         """
         idle = [self._features_model.create_infer_request() for _ in range(self.threads + 1)]
         running: deque[Any] = deque()  # in order of the pictures
-        source = iter(pictures)
-        while group := list(islice(source, self.batch)):
+        for batch in batches(pictures, self.batch):
             if not idle:
                 idle.append(running[0])
                 yield from self._finished(running.popleft())
             request = idle.pop()
-            request.start_async([np.stack(group)])
+            request.start_async([batch])
             running.append(request)
         while running:
             yield from self._finished(running.popleft())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
 from typing import Literal
 
 import numpy as np
@@ -18,6 +20,13 @@ Maps = dict[str, NDArray[np.float32]]  # by layer
 def channels(variant: Variant) -> dict[str, int]:
     """How many numbers each layer's pooled feature has."""
     return dict(zip(LAYERS, variant.out_channels, strict=True))
+
+
+def batches(pictures: Iterable[NDArray[np.uint8]], most: int) -> Iterator[NDArray[np.uint8]]:
+    """The pictures (H, W, 3) in their order, up to `most` neighbours of one size as one array (n, H, W, 3)."""
+    for _, same_size in groupby(pictures, key=lambda picture: picture.shape):
+        while group := list(islice(same_size, most)):
+            yield np.stack(group)
 
 
 def fixed_size(recipe: Recipe) -> tuple[int, int] | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 
 import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetfea.engine.layers import LAYERS, Maps, Pool
+from resnetfea.engine.layers import LAYERS, Maps, Pool, batches
 from resnetfea.network.build import loaded
 from resnetfea.weights import Recipe, Weights
 
@@ -38,10 +37,9 @@ class MindSporeEngine:
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
         """The pooled layers, each (C,), of RGB pictures (H, W, 3) of the recipe's size, in their order."""
-        source = iter(pictures)
-        while group := list(islice(source, self.batch)):
-            maps = self.maps(np.stack([normalised(picture, self.weights.recipe) for picture in group]))
-            for index in range(len(group)):
+        for batch in batches(pictures, self.batch):
+            maps = self.maps(np.stack([normalised(picture, self.weights.recipe) for picture in batch]))
+            for index in range(len(batch)):
                 yield {layer: _pooled(whole[index], self.pool) for layer, whole in maps.items()}
 
 

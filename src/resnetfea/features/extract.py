@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,12 +30,18 @@ EngineName = Literal["openvino", "mindspore"]
 
 
 class Summary(NamedTuple):
-    """What a run did: images and failures are all that OUT holds, done those that this run saw."""
+    """What a run did.
+
+    images, failures, shards: all that OUT holds.
+    done: images that this run saw.
+    start: seconds until the network was ready; seconds: from then to the end.
+    """
 
     images: int
     failures: int
     shards: int
     done: int
+    start: float
     seconds: float
 
 
@@ -70,7 +77,7 @@ def extract(
     Raises:
         ResnetFeaError: there is nothing to do, or `out` can't be used.
     """
-    began = time.monotonic()
+    began = ready = time.monotonic()
     found = listing.images(source)
     folder = Path(out)
     with (
@@ -96,6 +103,7 @@ def extract(
             "precision": "fp32",
             "decode": "exact",
             "engine": engine,
+            "engine_version": metadata.version(engine),
             "shard_size": shard_size,
         }
         if before is not None:
@@ -111,6 +119,7 @@ def extract(
         if todo:
             store.write_manifest(folder, {"complete": False, **manifest})
             network = _engine(engine, weights, layers=layers, pool=pool, batch=batch)
+            ready = time.monotonic()
             count = _counter(progress, saved, inputs.count)
             threads = workers or cores.usable()
             with _decoders(threads) as decoders:
@@ -124,7 +133,7 @@ def extract(
                     if index in todo:
                         target.write_shard(index, count(results(found.base, names, **options)))
         rows, failed = target.finish(len(shards), manifest)
-    return Summary(rows, failed, len(shards), inputs.count - saved, time.monotonic() - began)
+    return Summary(rows, failed, len(shards), inputs.count - saved, ready - began, time.monotonic() - ready)
 
 
 def _counter(
