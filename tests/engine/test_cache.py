@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,6 +37,25 @@ def test_a_failure_leaves_nothing() -> None:
     with pytest.raises(ZeroDivisionError):
         cache.entry("graphs", {}, broken)
     assert list((cache.folder() / "graphs").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [lambda p: p.write_text("whOle"), lambda p: p.unlink(), lambda p: p.write_text("")])
+@pytest.mark.parametrize("name", ["model", cache.SUMS])
+def test_a_damaged_entry_is_made_again(name: str, damage: Callable[[Path], None]) -> None:
+    damage(cache.entry("graphs", {}, fill) / name)
+    assert (cache.entry("graphs", {}, fill) / "model").read_text() == "whole"
+
+
+def test_what_a_killed_maker_left_is_swept_but_not_what_is_being_made() -> None:
+    for name, age in ((".old.x", 2 * cache.ABANDONED), (".new.x", 0)):
+        (cache.folder() / "graphs" / name).mkdir(parents=True)
+        os.utime(cache.folder() / "graphs" / name, (time.time() - age,) * 2)
+    entry = cache.entry("graphs", {}, fill)
+    assert {path.name for path in entry.parent.iterdir()} == {entry.name, ".new.x"}
+
+
+def test_others_may_read_a_shared_cache() -> None:
+    assert stat.S_IMODE(cache.entry("graphs", {}, fill).stat().st_mode) == 0o755
 
 
 def test_another_process_that_was_first_wins() -> None:

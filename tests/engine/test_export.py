@@ -24,6 +24,17 @@ def test_weights_that_changed_meanwhile_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out.onnx").exists()
 
 
+@pytest.mark.slow
+def test_any_folder_will_do_and_none_of_its_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "c ü~(1)+="
+    folder.mkdir()
+    (folder / "onnx.py").write_text("raise SystemExit('code of the current folder ran')")
+    (folder / "tiny.safetensors").write_bytes((DATA / "tiny.safetensors").read_bytes())
+    monkeypatch.chdir(folder)
+    export(read("tiny.safetensors"), Path("out.onnx"))
+    assert (folder / "out.onnx").stat().st_size > 100_000
+
+
 def test_a_python_without_mindspore_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "python"  # stands for an environment whose MindSpore is broken
     script.write_text(

@@ -1,4 +1,4 @@
-"""The folder of compiled graphs. An entry appears whole, under its final name, or not at all."""
+"""The folder of compiled graphs. An entry appears whole or not at all, and is checked whenever it is used."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from platformdirs import user_cache_dir
 
 VARIABLE = "RESNETFEA_CACHE"
+SUMS = "sha256.json"  # of each file of an entry: a damaged one would give other numbers without a word
+ABANDONED = 3600  # seconds after which nobody works on a half-made entry any more
 
 log = logging.getLogger("resnetfea")
+_temporary: list[tempfile.TemporaryDirectory[str]] = []  # entries of this process, removed when it ends
 
 
 def folder() -> Path:
@@ -30,20 +34,26 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
     """
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
     final = folder() / kind / key
-    if final.is_dir():
+    if _is_whole(final):
         return final
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=final.parent))
     except OSError as error:
         log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
-        work = Path(tempfile.mkdtemp(prefix="resnetfea."))
-        make(work)
-        return work
+        _temporary.append(tempfile.TemporaryDirectory(prefix="resnetfea."))
+        make(Path(_temporary[-1].name))
+        return Path(_temporary[-1].name)
     try:
         make(work)
+        sums = {path.name: _sha256(path) for path in work.iterdir()}
+        (work / SUMS).write_text(json.dumps(sums))
         for path in work.iterdir():
             _sync(path)
+        work.chmod(0o755)  # mkdtemp's 0700 would lock out others who share the cache
+        if final.is_dir() and not _is_whole(final):
+            log.warning("%s was damaged and is made again", final)
+            shutil.rmtree(final, ignore_errors=True)
         try:
             work.rename(final)
         except OSError:  # another process was first: its entry is the same
@@ -51,13 +61,41 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
                 raise
         _sync(final.parent)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        for path in (work, *_abandoned(final.parent)):
+            shutil.rmtree(path, ignore_errors=True)
     return final
 
 
+def _is_whole(path: Path) -> bool:
+    try:
+        sums = json.loads((path / SUMS).read_text())
+        return all(_sha256(path / name) == wanted for name, wanted in sums.items())
+    except (OSError, ValueError, AttributeError):  # missing; not JSON; JSON, but no table
+        return False
+
+
+def _abandoned(parent: Path) -> list[Path]:
+    """Half-made entries whose makers were killed."""
+    found = []
+    for path in parent.glob(".*"):
+        try:
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                found.append(path)
+        except OSError:  # its maker has just finished
+            continue
+    return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _sync(path: Path) -> None:
-    """To the disk, so that a power cut leaves no entry of zeros under a final name."""
-    handle = os.open(path, os.O_RDONLY)
+    """To the disk, so that a power cut leaves no entry of zeros under a final name. Windows syncs no folders."""
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

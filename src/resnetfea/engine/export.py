@@ -7,6 +7,7 @@ It runs in a process of its own (`python -m resnetfea.engine.export`), because i
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,8 +29,9 @@ def export(weights: Weights, out: Path) -> None:
         ResnetFeaError: MindSpore is not there or failed; the message has its last line.
     """
     variant = json.dumps(asdict(weights.variant))
-    arguments = [str(weights.path), weights.sha256, variant, str(out)]
-    command = [sys.executable, "-m", "resnetfea.engine.export", *arguments]
+    arguments = [os.path.abspath(weights.path), weights.sha256, variant, os.path.abspath(out)]
+    # -P: no module of that name in the user's current folder takes a library's place
+    command = [sys.executable, "-P", "-m", "resnetfea.engine.export", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not out.exists():
         raise ResnetFeaError(f"{weights.path}: MindSpore could not export the network: {_reason(done)}")
@@ -52,7 +54,9 @@ def _main(path: str, sha256: str, variant: str, out: str) -> None:
     if weights.sha256 != sha256:
         raise ResnetFeaError(f"{path}: changed while it was being used")
     cell = loaded(weights, Variant(**json.loads(variant)))
-    ms.export(cell, ms.Tensor(np.zeros((1, 3, SIDE, SIDE), np.float32)), file_name=out, file_format="ONNX")
+    folder, name = os.path.split(out)
+    os.chdir(folder)  # MindSpore refuses paths with a space, an umlaut, a tilde, ...
+    ms.export(cell, ms.Tensor(np.zeros((1, 3, SIDE, SIDE), np.float32)), file_name=name, file_format="ONNX")
 
 
 if __name__ == "__main__":
