@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -49,19 +50,21 @@ def announce() -> None:
 
 
 _announced = False
+_lifting = threading.RLock()
 
 
 @contextmanager
 def lifted() -> Iterator[None]:
     """Without the guard's limit, for a library that reads it now. A limit that the user set stays."""
-    if not is_ours():
-        yield
-        return
-    del os.environ[LIMIT]
-    try:
-        yield
-    finally:
-        os.environ[LIMIT] = SAFE_ISA
+    with _lifting:  # another thread's end must not set the limit again while this one reads
+        ours = is_ours()
+        if ours:
+            del os.environ[LIMIT]
+        try:
+            yield
+        finally:
+            if ours:
+                os.environ[LIMIT] = SAFE_ISA
 
 
 def is_ours() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,35 @@ def test_pictures_may_differ_in_size_where_the_recipe_keeps_it(opennsfw: Weights
     rng = np.random.default_rng(1)
     sizes = ((90, 64), (90, 64), (33, 200), (90, 64))
     pictures = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in sizes]
-    compiled, cell = CompiledEngine(weights, batch=batch), MindSporeEngine(weights, batch=batch)
+    compiled, cell = CompiledEngine(weights, batch=batch), MindSporeEngine(weights)
     rows = zip(compiled.features(pictures), cell.features(pictures), strict=True)
     assert [error(a["c5"], b["c5"]) < TOLERANCE for a, b in rows] == [True] * len(sizes)
+
+
+@pytest.mark.parametrize("engine", [lambda w: CompiledEngine(w, threads=1), CompiledEngine, MindSporeEngine])
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 4, 64, 64), (0, 3, 64, 64), (1, 3, 0, 64)])
+def test_what_is_no_batch_of_images_is_refused(opennsfw: Weights, engine: Any, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="N, 3, H, W"):
+        engine(opennsfw).maps(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("engine", [CompiledEngine, MindSporeEngine])
+def test_what_is_no_picture_or_layer_is_refused(opennsfw: Weights, engine: Any) -> None:
+    for wrong in (np.zeros((224, 224, 3), np.float32), np.zeros((224, 224, 4), np.uint8), np.zeros((224, 3), np.uint8)):
+        with pytest.raises(ValueError, match="uint8"):
+            list(engine(opennsfw).features([wrong]))
+    for layers in (("c9",), ()):
+        with pytest.raises(ValueError, match="choose"):
+            engine(opennsfw, layers=layers)
+
+
+def test_threads_may_share_an_engine(opennsfw: Weights, pictures: Array) -> None:
+    engine = CompiledEngine(opennsfw, layers=("c5",))
+    x = [normalised(picture, opennsfw.recipe)[None] for picture in pictures]
+    wanted = [engine.maps(one)["c5"] for one in x]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda one: engine.maps(one)["c5"], x * 3))
+    assert all(np.array_equal(a, b) for a, b in zip(found, wanted * 3, strict=True))
 
 
 def test_mindspores_context_is_left_as_it_was(opennsfw: Weights) -> None:

@@ -17,7 +17,7 @@ from openvino import opset13 as ops
 from resnetfea import cpu_guard
 from resnetfea.engine import cache, cores
 from resnetfea.engine.export import FORMAT, export
-from resnetfea.engine.layers import LAYERS, Maps, Pool, batches, fixed_size
+from resnetfea.engine.layers import LAYERS, Maps, Pool, batches, chosen, fixed_size, images
 from resnetfea.weights import Weights
 
 log = logging.getLogger("resnetfea")
@@ -47,7 +47,7 @@ class CompiledEngine:
         batch: int = 1,
         threads: int | None = None,
     ) -> None:
-        self.weights, self.layers, self.pool, self.batch = weights, tuple(layers), pool, batch
+        self.weights, self.layers, self.pool, self.batch = weights, chosen(layers), pool, batch
         self.threads = threads or cores.usable()
         with cpu_guard.lifted():  # OpenVINO's oneDNN reads the limit at the first compilation, for good
             self._core = ov.Core()
@@ -55,7 +55,7 @@ class CompiledEngine:
 
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""
-        results = self._maps_request.infer([np.ascontiguousarray(x, np.float32)])
+        results = self._maps_model.create_infer_request().infer([images(x)])  # one for each call: threads may share us
         return {layer: np.array(results[index]) for index, layer in enumerate(self.layers)}
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
@@ -98,8 +98,8 @@ class CompiledEngine:
         onnx.unlink()
 
     @cached_property
-    def _maps_request(self) -> Any:
-        return self._compiled(self._graph, streams=1).create_infer_request()
+    def _maps_model(self) -> Any:
+        return self._compiled(self._graph, streams=1)
 
     @cached_property
     def _features_model(self) -> Any:

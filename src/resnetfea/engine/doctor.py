@@ -28,8 +28,8 @@ def facts() -> dict[str, Any]:
     return {
         "cpu_isa": _cpu_isa(),
         "cores": cores.usable(),
-        "onednn_max_cpu_isa": os.environ.get(cpu_guard.LIMIT, "none"),
-        "limit_set_by": "resnetfea" if cpu_guard.is_ours() else "you" if cpu_guard.LIMIT in os.environ else "nobody",
+        "onednn_max_cpu_isa": os.environ.get(cpu_guard.LIMIT) or "none",
+        "limit_set_by": "resnetfea" if cpu_guard.is_ours() else "you" if os.environ.get(cpu_guard.LIMIT) else "nobody",
         "mindspore": _version("mindspore"),
         "openvino": _version("openvino"),
         "numpy": _version("numpy"),

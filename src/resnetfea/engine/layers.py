@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Literal
 
@@ -22,9 +22,42 @@ def channels(variant: Variant) -> dict[str, int]:
     return dict(zip(LAYERS, variant.out_channels, strict=True))
 
 
+def chosen(layers: Sequence[str]) -> tuple[str, ...]:
+    """The layers, if they are some of c2..c5.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if not layers or not set(layers) <= set(LAYERS):
+        raise ValueError(f"layers={tuple(layers)}: choose from {LAYERS}")
+    return tuple(layers)
+
+
+def images(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The batch as float32 (N, 3, H, W). Engines differ in what they say of other shapes; one says nothing.
+
+    Raises:
+        ValueError: it has another rank, other channels, or no pixels.
+    """
+    if x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape:
+        raise ValueError(f"images of the shape {x.shape}: (N, 3, H, W) is wanted")
+    return np.ascontiguousarray(x, np.float32)
+
+
+def pixels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture, if it is one: RGB of 8 bits (H, W, 3).
+
+    Raises:
+        ValueError: it is not.
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise ValueError(f"a picture of {picture.dtype} {picture.shape}: uint8 (H, W, 3) is wanted")
+    return picture
+
+
 def batches(pictures: Iterable[NDArray[np.uint8]], most: int) -> Iterator[NDArray[np.uint8]]:
     """The pictures (H, W, 3) in their order, up to `most` neighbours of one size as one array (n, H, W, 3)."""
-    for _, same_size in groupby(pictures, key=lambda picture: picture.shape):
+    for _, same_size in groupby(map(pixels, pictures), key=lambda picture: picture.shape):
         while group := list(islice(same_size, most)):
             yield np.stack(group)
 

@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetfea.engine.layers import LAYERS, Maps, Pool, batches
+from resnetfea.engine.layers import LAYERS, Maps, Pool, chosen, images, pixels
 from resnetfea.network.build import loaded
 from resnetfea.weights import Recipe, Weights
 
@@ -21,26 +21,24 @@ class MindSporeEngine:
         weights: what resnetfea.read gave.
         layers: which of c2..c5 to give.
         pool: what `features` makes of a map: its "avg" or "max".
-        batch: pictures that `features` runs at a time.
     """
 
-    def __init__(self, weights: Weights, *, layers: Sequence[str] = LAYERS, pool: Pool = "avg", batch: int = 1) -> None:
-        self.weights, self.layers, self.pool, self.batch = weights, tuple(layers), pool, batch
+    def __init__(self, weights: Weights, *, layers: Sequence[str] = LAYERS, pool: Pool = "avg") -> None:
+        self.weights, self.layers, self.pool = weights, chosen(layers), pool
         self._cell = loaded(weights, weights.variant)
 
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""
         with _graph_mode():
-            outputs = self._cell(ms.Tensor(np.ascontiguousarray(x, np.float32)))
+            outputs = self._cell(ms.Tensor(images(x)))
             by_name = dict(zip(LAYERS, outputs, strict=True))
             return {layer: by_name[layer].asnumpy() for layer in self.layers}
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
         """The pooled layers, each (C,), of RGB pictures (H, W, 3) of the recipe's size, in their order."""
-        for batch in batches(pictures, self.batch):
-            maps = self.maps(np.stack([normalised(picture, self.weights.recipe) for picture in batch]))
-            for index in range(len(batch)):
-                yield {layer: _pooled(whole[index], self.pool) for layer, whole in maps.items()}
+        for picture in pictures:  # one at a time: in a batch its last bits would depend on its neighbours
+            maps = self.maps(normalised(pixels(picture), self.weights.recipe)[None])
+            yield {layer: _pooled(whole[0], self.pool) for layer, whole in maps.items()}
 
 
 def normalised(picture: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
