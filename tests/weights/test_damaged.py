@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
 
 from data import tiny
 from resnetfea.errors import ResnetFeaError
@@ -162,3 +164,27 @@ def test_onnx_tensor_shorter_than_its_shape(tmp_path: Path) -> None:
     with pytest.raises(ResnetFeaError, match="bytes are there") as caught:
         look(path)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("layer2.1.conv2.weight", np.nan, "not finite"),
+        ("bn1.bias", np.inf, "not finite"),
+        ("layer4.0.bn3.running_var", -1.0, "negative variances"),
+    ],
+)
+def test_numbers_that_no_network_can_have(name: str, value: float, reason: str, tmp_path: Path) -> None:
+    state = tiny.weights()
+    state[name].reshape(-1)[0] = value
+    save_file(state, tmp_path / "weights.safetensors")
+    with pytest.raises(ResnetFeaError, match=rf"weights\.safetensors.*{re.escape(name)} .*{reason}"):
+        read(tmp_path / "weights.safetensors")
+
+
+def test_a_known_name_is_not_taken_from_it_by_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "opennsfw").write_text("not weights")
+    monkeypatch.chdir(tmp_path)
+    assert read("opennsfw").recipe_of == "open_nsfw"
+    with pytest.raises(ResnetFeaError, match="cannot be read as weights"):
+        read("./opennsfw")

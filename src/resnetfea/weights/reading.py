@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetfea.errors import ResnetFeaError
+from resnetfea.errors import ResnetFeaError, printable
 from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, ckpt_file, known, onnx_file, safetensors_file, torch_file
 from resnetfea.weights.arrays import as_float32
@@ -87,8 +87,7 @@ def look(weights: str | Path) -> Weights:
 
 def _error(path: Path, what: str, why: str) -> ResnetFeaError:
     """One line. Names in `why` are the file's: no line breaks, no terminal codes, no megabytes."""
-    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in why[:MAX_MESSAGE])
-    return ResnetFeaError(f"{path}: {what}: {line}{'...' if len(why) > MAX_MESSAGE else ''}")
+    return ResnetFeaError(f"{path}: {what}: {printable(why[:MAX_MESSAGE])}{'...' if len(why) > MAX_MESSAGE else ''}")
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -204,6 +203,11 @@ def _checked(
             exact[name] = as_float32(tensors[name])
         except ResnetFeaError as error:
             problems.append(f"{theirs.get(name, name)} {error}")
+            continue
+        if not np.isfinite(exact[name]).all():
+            problems.append(f"{theirs.get(name, name)} holds numbers that are not finite")
+        elif name.endswith("running_var") and (exact[name] < 0).any():
+            problems.append(f"{theirs.get(name, name)} holds negative variances")
     if misshapen:
         problems.append(f"wrong shape ({len(misshapen)}): {', '.join(sorted(misshapen))}")
     return {"tensors": exact, "missing": missing, "problems": tuple(problems)}
