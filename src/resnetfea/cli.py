@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from resnetfea import __version__
-from resnetfea.errors import ResnetFeaError
+from resnetfea.errors import ResnetFeaError, printable
 
 SHOWN = 6  # names of a long list that a person gets to see
 FATAL, SOME_FAILED, INTERRUPTED = 1, 3, 130  # 2, wrong usage, is typer's own
@@ -110,12 +111,12 @@ def extract(
                 existing="resume" if resume else "overwrite" if overwrite else "refuse",
                 progress=progress,
             )
-    typer.echo(f"{out}/features-*.parquet: {_number(done.images, 'image')} in {_number(done.shards, 'file')}")
+    typer.echo(f"{_text(out)}/features-*.parquet: {_number(done.images, 'image')} in {_number(done.shards, 'file')}")
     if done.done:
         rate = f"{_number(done.done, 'image')} in {done.seconds:.1f} s, {done.done / done.seconds:.1f} a second"
         typer.echo(f"this run: {rate}, after {done.start:.1f} s to start")
     if done.failures:
-        typer.echo(f"{done.failures} failed; {out}/failures.parquet says which and why", err=True)
+        typer.echo(f"{done.failures} failed; {_text(out)}/failures.parquet says which and why", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
@@ -179,6 +180,11 @@ def _root(
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture stands in the failures
 
 
+def _text(path: Path | str) -> str:
+    """A path for a terminal: bytes that are not UTF-8 as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' if count != 1 else ''}"
 
@@ -207,7 +213,7 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
         elif isinstance(value, tuple | list):
             value = ", ".join(map(str, value[:SHOWN])) or "nothing"
             value += f", ... ({len(facts[name])} in all; --json lists them)" if len(facts[name]) > SHOWN else ""
-        typer.echo(f"{name:24} {value}")
+        typer.echo(f"{name:24} {printable(str(value))}")
 
 
 @contextmanager
@@ -227,5 +233,5 @@ def _errors(out: Path | None = None) -> Iterator[None]:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(f"resnetfea: {message}", err=True)
+    typer.echo(_text(f"resnetfea: {message}"), err=True)
     raise typer.Exit(code)

@@ -68,7 +68,7 @@ def extract(
         layers: which of c2..c5, one column each.
         pool: what becomes of a map.
         engine: "openvino" (the compiled cell) or "mindspore" (the cell itself).
-        batch: pictures that the engine runs at a time.
+        batch: pictures in one request of the compiled engine; the cell takes one at a time.
         workers: decoding threads; None for one each core.
         shard_size: images of one Parquet file.
         existing: where `out` holds files already: "refuse", "resume" an interrupted run, or "overwrite".
@@ -103,22 +103,22 @@ def extract(
             "precision": "fp32",
             "decode": "exact",
             "engine": engine,
-            "engine_version": metadata.version(engine),
+            "engine_version": _engine_version(engine),
             "shard_size": shard_size,
         }
         if before is not None:
             _check_same(folder, before, manifest)
-        if existing == "overwrite":
-            remove_run(folder)
-
         sizes = channels(weights.variant)
         target = Store(folder, {layer: sizes[layer] for layer in layers})
         shards = [min(shard_size, inputs.count - first) for first in range(0, inputs.count, shard_size)]
-        todo = {index for index, images in enumerate(shards) if not target.finished(index, images)}
+        anew = existing == "overwrite"
+        todo = {index for index, images in enumerate(shards) if anew or not target.finished(index, images)}
         saved = sum(images for index, images in enumerate(shards) if index not in todo)
         if todo:
+            network = _engine(engine, weights, layers=layers, pool=pool, batch=batch)  # before OUT is touched
+            if anew:
+                remove_run(folder)
             store.write_manifest(folder, {"complete": False, **manifest})
-            network = _engine(engine, weights, layers=layers, pool=pool, batch=batch)
             ready = time.monotonic()
             count = _counter(progress, saved, inputs.count)
             threads = workers or cores.usable()
@@ -162,7 +162,14 @@ def _decoders(threads: int) -> Iterator[Executor]:
         decoders.shutdown(cancel_futures=True)
 
 
-def _engine(name: EngineName, weights: Weights, **options: Any) -> Engine:
+def _engine_version(name: EngineName) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError as error:
+        raise ResnetFeaError(f"--engine {name} needs the package {name}: pip install {name}") from error
+
+
+def _engine(name: EngineName, weights: Weights, *, batch: int, **options: Any) -> Engine:
     """Imported here: each engine brings a framework that the other does not need."""
     if name == "mindspore":
         from resnetfea.engine.mindspore_engine import MindSporeEngine
@@ -170,7 +177,7 @@ def _engine(name: EngineName, weights: Weights, **options: Any) -> Engine:
         return MindSporeEngine(weights, **options)
     from resnetfea.engine.compiled import CompiledEngine
 
-    return CompiledEngine(weights, **options)
+    return CompiledEngine(weights, batch=batch, **options)
 
 
 def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,16 +21,29 @@ def opened(folder: Path, existing: Existing) -> Iterator[dict[str, Any] | None]:
     Raises:
         ResnetFeaError: it can't be made or written, another run uses it, or it holds what must not be touched.
     """
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResnetFeaError(f"{folder}: cannot be used as output folder: {error.strerror}") from error
     with _locked(folder):
         before = _checked(folder, existing)
-        for path in list(folder.iterdir()):
-            if half_done(path):  # of a run that was killed
-                path.unlink(missing_ok=True)
-        yield before
+        _tidy(folder)  # of a run that was killed
+        try:
+            yield before
+        except BaseException:
+            if made and not (folder / MANIFEST).exists():  # nothing was begun
+                _tidy(folder)
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what is there only while a run goes on."""
+    for path in list(folder.iterdir()):
+        if half_done(path):
+            path.unlink(missing_ok=True)
 
 
 def remove_run(folder: Path) -> None:

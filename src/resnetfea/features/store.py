@@ -85,7 +85,7 @@ class Store:
     def finished(self, index: int, images: int) -> bool:
         """Whether the index-th shard is there, for as many images. One that can't be read is not: it is made again."""
         try:
-            footer = pq.read_metadata(self.shard(index))
+            footer = self._footer(index)
             return int(footer.num_rows) + len(_failures(footer)) == images
         except (OSError, ValueError):  # missing; cut short (pyarrow.ArrowInvalid is a ValueError)
             return False
@@ -95,7 +95,7 @@ class Store:
         rows = failed = 0
         with _committed(self.folder / FAILURES) as path, _writer(path, FAILURE_SCHEMA) as writer:
             for index in range(shards):
-                footer = pq.read_metadata(self.shard(index))
+                footer = self._footer(index)
                 failures = _failures(footer)
                 rows, failed = rows + footer.num_rows, failed + len(failures)
                 if failures:
@@ -105,6 +105,10 @@ class Store:
         (self.folder / INPUTS).unlink(missing_ok=True)
         write_manifest(self.folder, {**manifest, **counts, "complete": True})
         return rows, failed
+
+    def _footer(self, index: int) -> Any:
+        with self.shard(index).open("rb") as file:  # pyarrow itself takes only paths of UTF-8
+            return pq.read_metadata(file)
 
     def _table(self, rows: list[Row]) -> pa.Table:
         columns = [
@@ -186,6 +190,9 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+@contextmanager
+def _writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """No dictionaries and no compression: float features gain nothing from either (measured below 8%)."""
-    return pq.ParquetWriter(path, schema, compression="none", use_dictionary=False, write_statistics=False)
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    with path.open("wb") as file, pq.ParquetWriter(file, schema, **options) as writer:
+        yield writer
