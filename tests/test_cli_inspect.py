@@ -91,6 +91,7 @@ def test_as_a_process() -> None:
         ("evil\x1b[2J\n.pth", pickled(mention("os", "system\x1b[2J")), "plain pickle"),
         ("missing.pth", None, "no such weights file"),
     ],
+    ids=["empty", "cut", "terminal codes", "missing"],  # pytest would put the content into an environment variable
 )
 def test_unreadable(name: str, content: bytes | None, reason: str, tmp_path: Path) -> None:
     path = tmp_path / name

@@ -14,8 +14,11 @@ from rich.text import Text
 def bar() -> Iterator[Callable[[int, int], None]]:
     """A function to be told how many images are done, of how many."""
     console = Console(stderr=True)
+    if not console.is_terminal:  # older rich would still write an empty line
+        yield lambda done, total: None
+        return
     columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("extract", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
