@@ -77,7 +77,7 @@ ECOSYSTEMS = (
         name="torchvision",
         prefixes=("", "module."),
         rules=(),
-        beside=r"(module\.)?(fc\.(weight|bias)|.*\.num_batches_tracked)",
+        beside=rf"{COUNTERS}|(module\.)?fc\.(weight|bias)",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),
