@@ -6,13 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from data.tiny import weights
+from data.tiny import TINY, weights
 from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, read
-from resnetfea.weights.ecosystems import ECOSYSTEMS, Ecosystem, recognise
+from resnetfea.weights.ecosystem import WRAPPERS, Ecosystem
+from resnetfea.weights.ecosystems import ECOSYSTEMS
+from resnetfea.weights.matching import recognise
 
+Array = NDArray[np.float32]
 DEPTHS = {50: 265, 101: 520, 152: 775}  # tensors: five for each convolution and its norm
 PAIRS = [(ecosystem, prefix) for ecosystem in ECOSYSTEMS for prefix in ecosystem.prefixes]
 
@@ -24,8 +28,10 @@ BESIDE = {  # what such files hold besides; for some it is all that tells them a
     "mmpretrain": ("head.fc.weight",),
     "mmdet": ("neck.fpn_convs.0.conv.weight", "rpn_head.rpn_conv.weight"),
     "transformers": ("classifier.1.weight",),
-    "moco": ("module.encoder_q.fc.0.weight", "module.encoder_k.conv1.weight", "module.queue", "module.queue_ptr"),
-    "swav": ("module.projection_head.0.weight", "module.prototypes.weight"),
+    "moco": ("encoder_q.fc.0.weight", "encoder_k.conv1.weight", "queue", "queue_ptr"),
+    "swav": ("projection_head.0.weight", "prototypes.weight"),
+    "dino": ("head.mlp.0.weight", "head.last_layer.weight_g"),
+    "detectron1": ("conv1_w_momentum", "fc6_w", "mask_fcn1_w", "lr", "conv1_b"),
     "modelzoo": ("end_point.weight", "global_step"),
     "mindcv": ("classifier.weight",),
 }
@@ -37,29 +43,68 @@ def test_canonical_count(depth: int, count: int) -> None:
     assert canonical.depth_of(canonical.shapes(Variant(depth=depth))) == depth
 
 
+def beside_of(ecosystem: Ecosystem) -> tuple[str, ...]:
+    caffe2 = ecosystem.theirs("conv1.weight") == "conv1_w"  # detectron2's zoo has both kinds of names
+    return BESIDE.get("detectron1" if caffe2 else ecosystem.name, ())
+
+
+def as_stored(ecosystem: Ecosystem, truth: dict[str, Array]) -> dict[str, Array]:
+    """Canonical tensors as such a file stores them, biases of convolutions made up: 1, 2, 3, ..."""
+    stored = {name: array for name, array in truth.items() if not (ecosystem.fused and "running_" in name)}
+    if ecosystem.conv_bias:
+        for layer in canonical.layers(TINY):
+            bias = np.arange(1, layer.shape[0] + 1, dtype=np.float32)
+            stored |= {f"{layer.conv}.bias": bias, f"{layer.norm}.running_mean": bias}
+    if ecosystem.channels_last:
+        stored = {name: array.transpose(2, 3, 1, 0) if array.ndim == 4 else array for name, array in stored.items()}
+    return {name: np.ascontiguousarray(array) for name, array in stored.items()}
+
+
+def as_read(ecosystem: Ecosystem, truth: dict[str, Array]) -> dict[str, Array]:
+    """What must come out of it."""
+    neutral: dict[str, int] = {}
+    if ecosystem.conv_bias:
+        neutral = {"running_mean": 0}  # a mean of 1, 2, 3, ... less a bias of 1, 2, 3, ...
+    if ecosystem.fused:
+        neutral = {"running_mean": 0, "running_var": 1}
+    return {
+        name: np.full_like(array, neutral[part]) if (part := name.rsplit(".", 1)[1]) in neutral else array
+        for name, array in truth.items()
+    }
+
+
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("ecosystem", "prefix"), PAIRS, ids=lambda part: getattr(part, "name", part))
 def test_table_is_one_to_one(ecosystem: Ecosystem, prefix: str, depth: int) -> None:
-    table = ecosystem.to_canonical(Variant(depth=depth), prefix)
-    assert len(table) == DEPTHS[depth]  # no two canonical names became one
-    assert set(table.values()) == canonical.shapes(Variant(depth=depth)).keys()
+    variant = Variant(depth=depth)
+    wanted = {name for name in canonical.shapes(variant) if not (ecosystem.fused and "running_" in name)}
+    if ecosystem.conv_bias:
+        wanted |= {f"{layer.conv}.bias" for layer in canonical.layers(variant)}
+    table = ecosystem.to_canonical(variant, prefix)
+    assert len(table) == len(wanted)  # no two canonical names became one
+    assert set(table.values()) == wanted
+    heads = {ecosystem.theirs(name) for name in (*canonical.FC, *canonical.FPN)}
+    assert len(heads) == 18
+    assert not heads & table.keys()
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize(("ecosystem", "prefix"), PAIRS, ids=lambda part: getattr(part, "name", part))
 def test_recognised_by_its_own_names(ecosystem: Ecosystem, prefix: str, depth: int) -> None:
-    names = {*ecosystem.to_canonical(Variant(depth=depth), prefix), *BESIDE.get(ecosystem.name, ())}
-    assert recognise(names) == (ecosystem, prefix)
+    names = {*ecosystem.to_canonical(Variant(depth=depth), prefix), *beside_of(ecosystem)}
+    for wrapper in WRAPPERS:
+        assert recognise({wrapper + name for name in names}) == (ecosystem, wrapper, prefix)
 
 
 @pytest.mark.parametrize(("ecosystem", "prefix"), PAIRS, ids=lambda part: getattr(part, "name", part))
 def test_a_file_with_what_stands_beside_is_read_whole(ecosystem: Ecosystem, prefix: str, tmp_path: Path) -> None:
-    truth, beside = weights(), BESIDE.get(ecosystem.name, ())
-    file = {prefix + ecosystem.theirs(name): array for name, array in truth.items()}
+    truth, beside = weights(), beside_of(ecosystem)
+    file = {prefix + ecosystem.theirs(name): array for name, array in as_stored(ecosystem, truth).items()}
     save_file(file | {name: np.ones(3, np.float32) for name in beside}, tmp_path / "weights")
     found = read(tmp_path / "weights")
     assert found.ecosystem == ecosystem.name
-    assert all(np.array_equal(found.tensors[name], array) for name, array in truth.items())
+    assert found.tensors.keys() == truth.keys()
+    assert all(np.array_equal(found.tensors[name], array) for name, array in as_read(ecosystem, truth).items())
     assert set(found.unused) == set(beside)
     assert (found.variant.stride_in, found.variant.pool) == (ecosystem.variant.stride_in, ecosystem.variant.pool)
     assert (found.variant.bn_eps, found.recipe) == (ecosystem.variant.bn_eps, ecosystem.recipe)

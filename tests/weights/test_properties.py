@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import zipfile
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import ckpt_file, look, onnx_file, safetensors_file, torch_file
 from resnetfea.weights.arrays import BFLOAT16, as_float32, from_bytes
-from resnetfea.weights.pickle_machine import Machine
+from resnetfea.weights.pickle_machine import Machine, Source
 from resnetfea.weights.torch_file import CALLS, STORAGES
 from weights.making import DATA, ckpt_of
 
@@ -50,7 +49,7 @@ def data_pkl() -> bytes:
 @few
 @given(st.binary(max_size=300))
 def test_pickle_of_random_bytes(data: bytes) -> None:
-    only_ours(lambda: machine().run(BytesIO(data)))
+    only_ours(lambda: machine().run(Source(data)))
 
 
 OPCODES = b"()]}abcdeghijlNKMJGXqrsut0123QR\x80\x81\x82\x85\x86\x87\x88\x89\x8a\x8b\x8c\x93\x94\x95."
@@ -59,17 +58,17 @@ OPCODES = b"()]}abcdeghijlNKMJGXqrsut0123QR\x80\x81\x82\x85\x86\x87\x88\x89\x8a\
 @few
 @given(st.lists(st.sampled_from(OPCODES), max_size=60))
 def test_pickle_of_random_opcodes(opcodes: list[int]) -> None:
-    only_ours(lambda: machine().run(BytesIO(bytes(opcodes) + b".")))
+    only_ours(lambda: machine().run(Source(bytes(opcodes) + b".")))
 
 
 @pytest.mark.filterwarnings("ignore:invalid escape:DeprecationWarning")  # codecs, of a mutated STRING
 def test_pickle_mutated() -> None:
     original, rng = data_pkl(), random.Random(1)
-    assert only_ours(lambda: torch_machine().run(BytesIO(original)))
+    assert only_ours(lambda: torch_machine().run(Source(original)))
     short = original[:2000] + b"u."  # the whole one takes 20 ms
     for _ in range(MUTATIONS * 4):
         changed = mutated(short, rng)
-        only_ours(lambda changed=changed: torch_machine().run(BytesIO(changed)))  # type: ignore[misc]
+        only_ours(lambda changed=changed: torch_machine().run(Source(changed)))  # type: ignore[misc]
 
 
 def torch_machine() -> Machine:

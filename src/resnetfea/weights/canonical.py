@@ -6,12 +6,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from resnetfea.network.variant import BLOCKS, Variant
 
 Shape = tuple[int, ...]
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+STATISTICS = ("running_mean", "running_var")
+FC = ("fc.weight", "fc.bias")
+FPN = tuple(  # the eight convolutions of a feature pyramid on c2..c5: 1x1 laterals, then 3x3 outputs
+    f"fpn.{kind}.{level}.0.{part}"
+    for kind in ("inner_blocks", "layer_blocks")
+    for level in range(4)
+    for part in ("weight", "bias")
+)
 
 
 class Layer(NamedTuple):
@@ -46,6 +56,23 @@ def shapes(variant: Variant) -> dict[str, Shape]:
         for part in NORM_PARTS:
             table[f"{layer.norm}.{part}"] = layer.shape[:1]
     return table
+
+
+def fc_shapes(found: Mapping[str, NDArray[Any]], variant: Variant) -> dict[str, Shape]:
+    """The classifier's tensors, for as many classes as this one has."""
+    classes = len(found[FC[1]]) if FC[1] in found and found[FC[1]].ndim else 0
+    return {FC[0]: (classes, variant.out_channels[3]), FC[1]: (classes,)}
+
+
+def fpn_shapes(found: Mapping[str, NDArray[Any]], variant: Variant) -> dict[str, Shape]:
+    """The pyramid's tensors, as wide as this one is: 1x1 from c2..c5, then 3x3."""
+    bias = found.get("fpn.layer_blocks.0.0.bias")
+    width = len(bias) if bias is not None and bias.ndim else 0
+    table: dict[str, Shape] = {}
+    for level, channels in enumerate(variant.out_channels):
+        table[f"fpn.inner_blocks.{level}.0.weight"] = (width, channels, 1, 1)
+        table[f"fpn.layer_blocks.{level}.0.weight"] = (width, width, 3, 3)
+    return {name: table.get(name, (width,)) for name in FPN}
 
 
 def fit(found: Mapping[str, Shape], like: Variant) -> Variant:

@@ -1,21 +1,17 @@
-"""Whose names a file uses, and what follows: how that ResNet computes and what its pixels look like.
+"""The table of ecosystems: a row for each renaming rule, from a canonical name (torchvision's) to the ecosystem's own.
 
-One table row for each rule; a rule turns a canonical name (torchvision's) into the ecosystem's own. The tests hold
-every table to be one-to-one over all depths, so the way back is exact and nothing is ever guessed from a likeness.
+The tests hold every one to be one-to-one over all depths, so the way back is exact and nothing is ever guessed from a
+likeness.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Any
 
 from resnetfea.network.variant import Variant
-from resnetfea.weights import canonical, recipe
-from resnetfea.weights.recipe import Recipe
-
-Rules = tuple[tuple[str, str], ...]
-WIDEST = Variant(depth=152)  # has every name that a shallower one has
+from resnetfea.weights import recipe
+from resnetfea.weights.caffe2_names import CAFFE2, CAFFE2_BESIDE, CAFFE2_PARTS, CAFFE2_SPELLINGS
+from resnetfea.weights.ecosystem import Ecosystem, Rules, pyramid
 
 MINDSPORE_NORM: Rules = (
     (r"(bn\d|downsample\.1)\.weight$", r"\1.gamma"),
@@ -23,36 +19,8 @@ MINDSPORE_NORM: Rules = (
     (r"running_mean$", "moving_mean"),
     (r"running_var$", "moving_variance"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ecosystem:
-    """One family of files.
-
-    Attributes:
-        name: as `inspect` prints it.
-        prefixes: what may stand before every name.
-        rules: (pattern, replacement), applied in order to a canonical name.
-        beside: pattern of what such files hold beside the backbone (heads, counters, optimiser); the rest is an error.
-        variant, recipe: of the weights people have in this form.
-    """
-
-    name: str
-    prefixes: tuple[str, ...]
-    rules: Rules
-    beside: str
-    variant: Variant
-    recipe: Recipe
-
-    def theirs(self, name: str) -> str:
-        """The ecosystem's name of a canonical one, without prefix."""
-        for pattern, replacement in self.rules:
-            name = re.sub(pattern, replacement, name)
-        return name
-
-    def to_canonical(self, variant: Variant, prefix: str) -> dict[str, str]:
-        """Their name to the canonical one, for every tensor of this ResNet."""
-        return {prefix + self.theirs(name): name for name in canonical.shapes(variant)}
+# what MindSpore's optimisers and callbacks leave in a checkpoint
+MINDSPORE_BESIDE = r"(moments|accum|stat)\..*|global_step|learning_rate|momentum|epoch_num|step_num"
 
 
 # the source document's cell: mindspore-ai/models eab643f, .../maskrcnn_resnet50/src/maskrcnn/resnet50.py
@@ -63,21 +31,20 @@ RESNETFEA = Ecosystem(
         *MINDSPORE_NORM,
         (r"downsample\.0\.", "conv_down_sample."),
         (r"downsample\.1\.", "bn_down_sample."),
+        *pyramid("fpn_ncek.lateral_convs_list.{}", "fpn_ncek.fpn_convs_list.{}"),
     ),
-    beside=r"(moments|accum|stat)\..*|global_step|learning_rate|momentum|epoch_num|step_num",
+    beside=rf"(fpn_ncek|rpn_with_loss|rcnn|rcnn_mask|bbox_assigner.*)\..*|{MINDSPORE_BESIDE}",
     variant=Variant(),
     recipe=recipe.MINDSPORE,
 )
 
-COUNTERS = r".*\.num_batches_tracked"  # of torch's batch norms
-
 ECOSYSTEMS = (
-    # torchvision 0.29.2, models/resnet.py; `module.` is torch's DataParallel
+    # torchvision 0.29.2, models/resnet.py; timm aa4b585 has the same names
     Ecosystem(
         name="torchvision",
-        prefixes=("", "module."),
+        prefixes=("",),
         rules=(),
-        beside=rf"{COUNTERS}|(module\.)?fc\.(weight|bias)",
+        beside=r"fc\.(weight|bias)",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),
@@ -85,18 +52,23 @@ ECOSYSTEMS = (
     # exception: their loader sets eps 0, and nothing in such a file tells.
     Ecosystem(
         name="torchvision-detection",
-        prefixes=("backbone.body.", "module.backbone.body."),
-        rules=(),
-        beside=rf"{COUNTERS}|(module\.)?(backbone\.fpn|rpn|roi_heads|head)\..*",
+        prefixes=("backbone.body.",),
+        rules=((r"^fpn\.", "backbone.fpn."),),
+        spellings=((r"(fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),),  # up to torchvision 0.12
+        beside=r"(backbone\.fpn|rpn|roi_heads|head)\..*",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),
     # maskrcnn-benchmark 57eec25, modeling/backbone/resnet.py: STRIDE_IN_1X1, FrozenBatchNorm2d without eps
     Ecosystem(
         name="maskrcnn-benchmark",
-        prefixes=("backbone.body.", "module.backbone.body."),
-        rules=((r"^(conv1|bn1)\.", r"stem.\1."),),
-        beside=r"(module\.)?(backbone\.fpn|rpn|roi_heads)\..*",
+        prefixes=("backbone.body.",),
+        rules=(
+            (r"^(conv1|bn1)\.", r"stem.\1."),
+            *pyramid("backbone.fpn.fpn_inner{}", "backbone.fpn.fpn_layer{}", first=1),
+        ),
+        spellings=((r"^roi_heads\.box\.feature_extractor\.head\.layer4\.", "backbone.body.layer4."),),  # the C4 bodies
+        beside=r"(backbone\.fpn|rpn|roi_heads)\..*",
         variant=Variant(stride_in="1x1", pool="pad1", bn_eps=0.0),
         recipe=recipe.DETECTRON,
     ),
@@ -114,26 +86,78 @@ ECOSYSTEMS = (
             (r"\.bn(\d)\.", r".conv\1.norm."),
             (r"downsample\.0\.", "shortcut."),
             (r"downsample\.1\.", "shortcut.norm."),
+            *pyramid("backbone.fpn_lateral{}", "backbone.fpn_output{}", first=2),
+            (r"^fc\.", "linear."),
         ),
-        beside=rf"{COUNTERS}|backbone\.fpn_.*|(proposal_generator|roi_heads|head|sem_seg_head)\..*|pixel_(mean|std)"
+        spellings=(
+            (r"^roi_heads\.res5\.", "backbone.res5."),  # the C4 bodies
+            (
+                r"^stem\.fc\.",
+                "linear.",
+            ),  # convert-torchvision-to-d2.py puts `stem.` in front of all but the stages
+        ),
+        beside=r"backbone\.fpn_.*|(proposal_generator|roi_heads|head|sem_seg_head)\..*|pixel_(mean|std)"
         r"|(stem\.)?(fc|linear)\.(weight|bias)",
         variant=Variant(stride_in="1x1", pool="pad1"),
         recipe=recipe.DETECTRON2,
     ),
+    # Caffe2's names with the norms' own statistics, as in ImageNetPretrained/MSRA/R-50.pkl of detectron2's zoo
+    # (02b5c4e, checkpoint/c2_model_loading.py: convert_basic_c2_names, and its two spellings of the statistics)
+    Ecosystem(
+        name="detectron2",
+        prefixes=("",),
+        rules=(
+            *CAFFE2,
+            (r"_bn\.weight$", "_bn_gamma"),
+            (r"_bn\.bias$", "_bn_beta"),
+            (r"_bn\.running", "_bn_running"),
+            *CAFFE2_PARTS,
+        ),
+        spellings=(
+            *CAFFE2_SPELLINGS,
+            (r"^conv1_bn_", "res_conv1_bn_"),
+            (r"_bn_rm$", "_bn_running_mean"),
+            (r"_bn_riv$", "_bn_running_var"),
+        ),
+        beside=CAFFE2_BESIDE,
+        variant=Variant(stride_in="1x1", pool="pad1"),
+        recipe=recipe.DETECTRON2,
+    ),
+    # Detectron's own, as in ImageNetPretrained/MSRA/R-50.pkl of its zoo: norms that are scale and shift only
+    # (maskrcnn-benchmark 57eec25, utils/c2_model_loading.py)
+    Ecosystem(
+        name="detectron1",
+        prefixes=("",),
+        rules=(*CAFFE2, (r"_bn\.weight$", "_bn_s"), (r"_bn\.bias$", "_bn_b"), *CAFFE2_PARTS),
+        spellings=CAFFE2_SPELLINGS,
+        beside=CAFFE2_BESIDE,
+        variant=Variant(stride_in="1x1", pool="pad1", bn_eps=0.0),
+        recipe=recipe.DETECTRON,
+        fused=True,
+    ),
+    # DINO 7c446df, main_dino.py: the full checkpoint's teacher and student; the backbone alone has torchvision's names
+    Ecosystem(
+        name="dino",
+        prefixes=("backbone.",),
+        rules=(),
+        beside=r"head\.(mlp|last_layer)\..*",
+        variant=Variant(pool="pad1"),
+        recipe=recipe.TORCHVISION,
+    ),
     # mmpretrain ee7f2e8 and mmdetection 00e9730: torchvision's names behind a prefix; style="pytorch"
     Ecosystem(
         name="mmpretrain",
-        prefixes=("backbone.", "module.backbone."),
-        rules=(),
-        beside=rf"{COUNTERS}|(module\.)?head\..*|data_preprocessor\..*",
+        prefixes=("backbone.",),
+        rules=((r"^fc\.", "head.fc."),),
+        beside=r"head\..*|data_preprocessor\..*",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),
     Ecosystem(
         name="mmdet",
-        prefixes=("backbone.", "module.backbone."),
-        rules=(),
-        beside=rf"{COUNTERS}|(module\.)?(neck|rpn_head|roi_head|bbox_head|mask_head)\..*|data_preprocessor\..*",
+        prefixes=("backbone.",),
+        rules=pyramid("neck.lateral_convs.{}.conv", "neck.fpn_convs.{}.conv"),
+        beside=r"(neck|rpn_head|roi_head|bbox_head|mask_head)\..*|data_preprocessor\..*",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),
@@ -156,26 +180,27 @@ ECOSYSTEMS = (
             (r"(?<=\.)bn3\.", "layer.2.normalization."),
             (r"downsample\.0\.", "shortcut.convolution."),
             (r"downsample\.1\.", "shortcut.normalization."),
+            (r"^fc\.", "classifier.1."),
         ),
-        beside=rf"{COUNTERS}|classifier\.1\.(weight|bias)",
+        beside=r"classifier\.1\.(weight|bias)",
         variant=Variant(pool="pad1"),
         recipe=recipe.TRANSFORMERS,
     ),
     # MoCo 010242b, main_lincls.py and detection/convert-pretrain-to-detectron2.py: the query encoder is the one
     Ecosystem(
         name="moco",
-        prefixes=("module.encoder_q.",),
+        prefixes=("encoder_q.",),
         rules=(),
-        beside=rf"{COUNTERS}|module\.encoder_q\.fc\..*|module\.encoder_k\..*|module\.queue(_ptr)?",
+        beside=r"encoder_q\.fc\..*|encoder_k\..*|queue(_ptr)?",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),
     # SwAV 06b1b7c, src/resnet50.py: pads 1, then convolves with padding 2, which is padding 3
     Ecosystem(
         name="swav",
-        prefixes=("module.",),
+        prefixes=("",),
         rules=(),
-        beside=rf"{COUNTERS}|module\.(projection_head|prototypes)\..*",
+        beside=r"(projection_head|prototypes)\..*",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),
@@ -184,8 +209,8 @@ ECOSYSTEMS = (
     Ecosystem(
         name="modelzoo",
         prefixes=("", "backbone."),
-        rules=(*MINDSPORE_NORM, (r"downsample\.", "down_sample_layer.")),
-        beside=r"(end_point|moments|accum|stat)\..*|global_step|learning_rate|momentum|epoch_num|step_num",
+        rules=(*MINDSPORE_NORM, (r"downsample\.", "down_sample_layer."), (r"^fc\.", "end_point.")),
+        beside=rf"end_point\..*|{MINDSPORE_BESIDE}",
         variant=Variant(pool="same", conv_pad="same", bn_eps=1e-4),
         recipe=recipe.MINDSPORE,
     ),
@@ -194,21 +219,14 @@ ECOSYSTEMS = (
     Ecosystem(
         name="mindcv",
         prefixes=("",),
-        rules=(*MINDSPORE_NORM, (r"downsample\.", "down_sample.")),
+        rules=(*MINDSPORE_NORM, (r"downsample\.", "down_sample."), (r"^fc\.", "classifier.")),
         beside=r"classifier\.(weight|bias)",
         variant=Variant(pool="same"),
         recipe=recipe.MINDSPORE,
     ),
 )
 
-
-def recognise(names: Iterable[str]) -> tuple[Ecosystem, str]:
-    """Under which ecosystem and prefix most of these names are known as the backbone's.
-
-    Where several share the backbone's names, what stands beside it decides; then the first of the table.
-    """
-    given = set(names)
-    candidates = [(ecosystem, prefix) for ecosystem in ECOSYSTEMS for prefix in ecosystem.prefixes]
-    hits = [len(given & ecosystem.to_canonical(WIDEST, prefix).keys()) for ecosystem, prefix in candidates]
-    best = [pair for pair, count in zip(candidates, hits, strict=True) if count == max(hits)]
-    return max(best, key=lambda pair: sum(bool(re.fullmatch(pair[0].beside, name)) for name in given))
+# Who wrote a detectron2 pickle (its `__author__`, in small letters) says how that network computes and what its pixels
+# are: detectron2's tools/convert-torchvision-to-d2.py, and MoCo 010242b, detection/configs/*_moco.yaml.
+TORCHVISION_IN_DETECTRON2: dict[str, Any] = {"variant": Variant(pool="pad1"), "recipe": recipe.DETECTRON2_RGB}
+BY_AUTHOR = {("detectron2", author): TORCHVISION_IN_DETECTRON2 for author in ("torchvision", "moco")}

@@ -7,8 +7,7 @@ here checks the type of what it finds on the stack, and the only "calls" are tho
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
-from io import BytesIO
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from resnetfea.errors import ResnetFeaError
@@ -16,11 +15,16 @@ from resnetfea.errors import ResnetFeaError
 MAX_OPCODES = 2_000_000  # a detector's checkpoint with optimiser state has about 60 for each of 1,000 tensors
 MAX_BITS = 128  # torch's magic number has 77; arithmetic with millions of digits takes minutes
 MARK = object()
+OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 VALUES = frozenset(  # opcodes whose argument is the value
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES "
-    "SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8".split()
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+    "BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
 )
+SLICES = {  # of these, the ones whose argument may be an array's bytes: taken without a copy; bytes of their length
+    "BINSTRING": 4, "SHORT_BINSTRING": 1, "BINBYTES": 4, "SHORT_BINBYTES": 1, "BINBYTES8": 8, "BYTEARRAY8": 8,
+}  # fmt: skip
+LONGEST_NAME = 4096  # Python 2 has one opcode for text and bytes; nothing longer than this is a name
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -33,6 +37,41 @@ class Global(NamedTuple):
 
 class UnsafePickle(ResnetFeaError):
     """The pickle holds something outside the vocabulary."""
+
+
+class Source:
+    """A pickle's bytes, read from front to back. Unlike BytesIO it gives slices that are not copies."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    @property
+    def left(self) -> int:
+        """Bytes that have not been read."""
+        return len(self.data) - self.at
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, or what is left of them: what pickletools' readers expect."""
+        return bytes(self.slice(min(size, self.left)))
+
+    def readline(self) -> bytes:
+        """Up to a line break and with it."""
+        end = self.data.find(b"\n", self.at) + 1
+        return bytes(self.slice((end or len(self.data)) - self.at))
+
+    def slice(self, size: int) -> memoryview:
+        """So many bytes, all of them there."""
+        if not 0 <= size <= self.left:
+            raise UnsafePickle("its pickle ends in the middle of a value: cut short?")
+        self.at += size
+        return memoryview(self.data)[self.at - size : self.at]
+
+
+class Inert:
+    """Stands for an object that training scripts leave in a checkpoint. What belongs into it is forgotten."""
+
+    def build(self, state: Any) -> None:
+        """Takes the state, and does nothing."""
 
 
 class Machine:
@@ -54,17 +93,17 @@ class Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, stream: BytesIO) -> Any:
-        """The value of the pickle that begins here; the stream is left behind its STOP."""
+    def run(self, source: Source) -> Any:
+        """The value of the pickle that begins here; the source is left behind its STOP."""
         self.stack, self.memo = [], {}
         try:
-            for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+            for count, (name, argument) in enumerate(_opcodes(source)):
                 if count > MAX_OPCODES:
                     raise UnsafePickle("its pickle has too many opcodes")
-                self._step(opcode.name, argument)
-        except UnsafePickle:
+                self._step(name, argument)
+        except ResnetFeaError:
             raise
-        except Exception as error:  # genops raises ValueError, UnicodeError, OverflowError, ... on broken bytes
+        except Exception as error:  # pickletools raises ValueError, UnicodeError, OverflowError, ... on broken bytes
             raise UnsafePickle(f"its pickle is broken ({error})") from error
         if len(self.stack) != 1 or self.stack[0] is MARK:
             raise UnsafePickle("its pickle leaves no single value")
@@ -89,10 +128,10 @@ class Machine:
         elif name == "LIST":
             stack.append(list(self._pop_to_mark()))
         elif name == "DICT":
-            stack.append(self._filled({}, self._pop_to_mark()))
+            stack.append(_filled({}, self._pop_to_mark()))
         elif name in ("SETITEM", "SETITEMS"):
             items = self._pop_many(2) if name == "SETITEM" else self._pop_to_mark()
-            self._filled(self._top(dict), items)
+            _filled(self._top(dict), items)
         elif name in ("APPEND", "APPENDS"):
             items = self._pop_many(1) if name == "APPEND" else self._pop_to_mark()
             self._top(list).extend(items)
@@ -108,11 +147,15 @@ class Machine:
             stack.append(self._known(*argument.split(" ", 1)))
         elif name == "STACK_GLOBAL":
             stack.append(self._known(*self._pop_many(2)))
-        elif name == "REDUCE":
+        elif name in ("REDUCE", "NEWOBJ"):
             stack.append(self._called(*self._pop_many(2)))
-        elif name == "BUILD":  # torch hangs `_metadata` (versions of modules) on its OrderedDict: not needed
-            self._pop_many(1)
-            self._top(dict)
+        elif name == "BUILD":
+            (state,) = self._pop_many(1)
+            top = self._top(object)
+            if hasattr(top, "build"):
+                top.build(state)
+            else:  # torch hangs `_metadata` (versions of modules) on its OrderedDict: not needed
+                self._top(dict)
         elif name == "BINPERSID" and self.persistent is not None:
             stack.append(self.persistent(*self._pop_many(1)))
         elif name not in ("PROTO", "FRAME", "STOP"):
@@ -130,17 +173,6 @@ class Machine:
         if not isinstance(function, Global) or function not in self.calls or not isinstance(arguments, tuple):
             raise UnsafePickle("its pickle calls what is not a known function")
         return self.calls[function](*arguments)
-
-    def _filled(self, target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
-        if len(items) % 2:
-            raise UnsafePickle("its pickle has a key without a value")
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, str | int):
-                raise UnsafePickle("its pickle has a key that is neither text nor a number")
-            if key in target:
-                raise UnsafePickle(f"its pickle names {key!r} twice")
-            target[key] = value
-        return target
 
     def _top(self, kind: type) -> Any:
         if not self.stack or self.stack[-1] is MARK or not isinstance(self.stack[-1], kind):
@@ -161,3 +193,53 @@ class Machine:
                 del self.stack[index:]
                 return values
         raise UnsafePickle("its pickle closes a group that it never opened")
+
+
+def _opcodes(source: Source) -> Iterator[tuple[str, Any]]:
+    """Name and argument of each opcode up to STOP. Like pickletools.genops, which would copy what SLICES slices."""
+    while True:
+        opcode = OPCODES.get(source.read(1))
+        if opcode is None:
+            raise UnsafePickle("its pickle has an unknown opcode, or ends without STOP: cut short?")
+        argument: Any = None
+        if opcode.name in SLICES:
+            argument = source.slice(int.from_bytes(source.read(SLICES[opcode.name]), "little"))
+            if opcode.name.endswith("STRING") and len(argument) <= LONGEST_NAME:
+                argument = str(argument, "latin-1")
+        elif opcode.arg is not None:
+            argument = opcode.arg.reader(source)  # type: ignore[arg-type] # which needs read and readline only
+        yield opcode.name, argument
+        if opcode.name == "STOP":
+            return
+
+
+def _filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
+    if len(items) % 2:
+        raise UnsafePickle("its pickle has a key without a value")
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if not isinstance(key, str | int):
+            raise UnsafePickle("its pickle has a key that is neither text nor a number")
+        if key in target:
+            raise UnsafePickle(f"its pickle names {key!r} twice")
+        target[key] = value
+    return target
+
+
+def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
+    """Empty, to be filled by SETITEMS; Python 2 gives a list of pairs."""
+    match arguments:
+        case () | ([],):
+            return {}
+        case ([*pairs],):
+            flat = [part for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2 for part in pair]
+            if len(flat) == 2 * len(pairs):
+                return _filled({}, flat)
+    raise UnsafePickle("its pickle fills an OrderedDict in a way that Python does not")
+
+
+# Namespace holds the flags of a training script (DINO, timm); HistoryBuffer the losses in mmengine's checkpoints
+PLAIN_CALLS: dict[Global, Callable[..., Any]] = {
+    Global("collections", "OrderedDict"): _ordered_dict,
+    Global("argparse", "Namespace"): Inert,
+    Global("mmengine.logging.history_buffer", "HistoryBuffer"): Inert,
+}

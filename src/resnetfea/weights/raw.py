@@ -10,8 +10,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class RawFile:
-    """Tensors by the file's own names, and the names of what else it holds (epoch, optimiser, ...)."""
+    """Named tensors as a file has them.
+
+    Attributes:
+        container: how the file is built.
+        tensors: by the file's own names.
+        beside: names of what else it holds (epoch, optimiser, ...).
+        wrapper: the entry that the tensors were taken from, e.g. "state_dict"; empty where they lie bare.
+        author: who wrote it, where it says so (detectron2's pickles do).
+    """
 
     container: str
     tensors: dict[str, NDArray[Any]]
     beside: tuple[str, ...] = field(default=())
+    wrapper: str = ""
+    author: str = ""

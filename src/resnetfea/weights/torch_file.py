@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
+from resnetfea.weights import numpy_pickle
 from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, MAX_TENSORS, from_bytes, item_bytes
-from resnetfea.weights.pickle_machine import Global, Machine, UnsafePickle
+from resnetfea.weights.pickle_machine import PLAIN_CALLS, Global, Machine, Source, UnsafePickle
 from resnetfea.weights.raw import RawFile
+from resnetfea.weights.wrappers import unwrap
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a legacy file
 LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # that number as torch writes it
@@ -64,9 +66,9 @@ def read_zip(data: bytes) -> RawFile:
         names = set(archive.namelist())
         if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
             raise ResnetFeaError("written on a big-endian machine")
-        pickle = BytesIO(archive.read(f"{root}data.pkl"))
+        pickle = Source(archive.read(f"{root}data.pkl"))
         value = _machine(seen).run(pickle)
-        if pickle.read(1):
+        if pickle.left:
             raise ResnetFeaError("more follows behind the end of its pickle")
         if {f"{root}data/{key}" for key in seen} != {name for name in names if name.startswith(f"{root}data/")}:
             raise ResnetFeaError("its storages are not those that its tensors use")
@@ -111,23 +113,23 @@ def _opened_zip(data: bytes) -> tuple[zipfile.ZipFile, str]:
 
 def read_legacy(data: bytes) -> RawFile:
     """The state dict of a legacy stream: three small pickles, the dict, the storages' keys, then their numbers."""
-    stream, machine = BytesIO(data), _machine({})
-    head = [machine.run(stream) for _ in range(3)]
+    source, machine = Source(data), _machine({})
+    head = [machine.run(source) for _ in range(3)]
     if head[:2] != [MAGIC, LEGACY_PROTOCOL] or not isinstance(head[2], dict) or not head[2].get("little_endian"):
         raise ResnetFeaError("its legacy head is not that of torch on a little-endian machine")
     seen: dict[str, Storage] = {}
-    value = _machine(seen).run(stream)
-    keys = machine.run(stream)
+    value = _machine(seen).run(source)
+    keys = machine.run(source)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(seen):
         raise ResnetFeaError("its storages are not those that its tensors use")
-    parts: dict[str, bytes] = {}
+    parts: dict[str, memoryview] = {}
     for key in keys:
-        count = int.from_bytes(stream.read(8), "little")
+        count = int.from_bytes(source.read(8), "little")
         size = count * item_bytes(seen[key].dtype)
-        if count != seen[key].numbers or size > len(data) - stream.tell():
+        if count != seen[key].numbers or size > source.left:
             raise ResnetFeaError(f"storage {key} has {count} numbers, {seen[key].numbers} expected, or is cut short")
-        parts[key] = stream.read(size)
-    if stream.read(1):
+        parts[key] = source.slice(size)
+    if source.left:
         raise ResnetFeaError("more follows behind its last storage")
     return _state_dict("torch-legacy", value, lambda storage: parts[storage.key])
 
@@ -146,7 +148,7 @@ def _machine(seen: dict[str, Storage]) -> Machine:
                 return storage
         raise UnsafePickle("its pickle refers to something that is not a plain storage")
 
-    return Machine(CALLS, frozenset(STORAGES), persistent)
+    return Machine(CALLS, frozenset({*STORAGES, numpy_pickle.NDARRAY}), persistent)
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Strided:
@@ -170,26 +172,19 @@ def _rebuild_parameter(tensor: Any, *_: Any) -> Strided:
     return tensor
 
 
-def _ordered_dict(*pairs: Any) -> dict[Any, Any]:
-    if pairs and pairs != ([],):
-        raise UnsafePickle("its pickle fills an OrderedDict in a way that torch does not")
-    return {}
-
-
 CALLS: dict[Global, Callable[..., Any]] = {
-    Global("collections", "OrderedDict"): _ordered_dict,
+    **PLAIN_CALLS,
+    **numpy_pickle.CALLS,  # a best accuracy that was not made a plain number
+    Global("torch._utils", "_rebuild_tensor"): _rebuild_tensor,  # up to torch 0.3
     Global("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     Global("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
 }
 
 
-def _state_dict(container: str, value: Any, read: Callable[[Storage], bytes]) -> RawFile:
-    """The tensors of a bare state dict, or of one under `state_dict` or `model`."""
-    if not isinstance(value, dict):
-        raise ResnetFeaError("holds no state dict")
-    inner = next((value[key] for key in ("state_dict", "model") if isinstance(value.get(key), dict)), value)
-    beside = () if inner is value else tuple(str(key) for key in value if value[key] is not inner)
-    cache: dict[str, bytes] = {}
+def _state_dict(container: str, value: Any, read: Callable[[Storage], bytes | memoryview]) -> RawFile:
+    """The tensors of a bare state dict, or of one inside a checkpoint."""
+    inner, wrapper, beside = unwrap(value, lambda part: isinstance(part, Strided))
+    cache: dict[str, bytes | memoryview] = {}
     tensors: dict[str, NDArray[Any]] = {}
     for name, tensor in inner.items():
         if not isinstance(name, str) or not isinstance(tensor, Strided):
@@ -202,10 +197,10 @@ def _state_dict(container: str, value: Any, read: Callable[[Storage], bytes]) ->
             tensors[name] = _cut(tensor, cache[key])
         except ResnetFeaError as error:
             raise ResnetFeaError(f"tensor {name}: {error}") from error
-    return RawFile(container, tensors, beside)
+    return RawFile(container, tensors, beside, wrapper)
 
 
-def _cut(tensor: Strided, data: bytes) -> NDArray[Any]:
+def _cut(tensor: Strided, data: bytes | memoryview) -> NDArray[Any]:
     """The tensor's numbers out of its storage's bytes; _rebuild_tensor has seen to it that they are all inside."""
     flat = from_bytes(tensor.storage.dtype, (tensor.storage.numbers,), data)
     steps = tuple(step * flat.itemsize for step in tensor.stride)

@@ -1,0 +1,102 @@
+"""What one family of files calls things: a table of renaming rules, and what follows for the network and its pixels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from resnetfea.network.variant import Variant
+from resnetfea.weights import canonical
+from resnetfea.weights.recipe import Recipe
+
+Rules = tuple[tuple[str, str], ...]
+WIDEST = Variant(depth=152)  # has every name that a shallower one has
+# what trainers put in front of every name: DataParallel, torch.compile, Lightning, and an averaged copy's mark
+WRAPPERS = ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "ema.")
+COUNTERS = r".*\.num_batches_tracked"  # of torch's batch norms
+AVERAGED = r"ema[._].*"  # mindcv's and mmcv's averaged copy beside the weights themselves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ecosystem:
+    """One family of files.
+
+    Attributes:
+        name: as `inspect` prints it.
+        prefixes: what may stand before every name of the backbone.
+        rules: (pattern, replacement), applied in order to a canonical name. The classifier's (fc.*) and the pyramid's
+            (fpn.*) give names without the prefix.
+        spellings: (pattern, replacement), applied in order to a file's name: other spellings of what `rules` give.
+        beside: pattern of what such files hold beside the backbone (heads, counters, optimiser); the rest is an error.
+        variant, recipe: of the weights people have in this form.
+        fused: the norms are scale and shift only: mean 0, variance 1, eps 0.
+        conv_bias: every convolution has a bias, which the norm behind it takes over.
+        channels_last: kernels are (k, k, in, out), the classifier's (in, out).
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+    rules: Rules
+    spellings: Rules = ()
+    beside: str
+    variant: Variant
+    recipe: Recipe
+    fused: bool = False
+    conv_bias: bool = False
+    channels_last: bool = False
+
+    def theirs(self, name: str) -> str:
+        """The ecosystem's name of a canonical one, without prefix."""
+        return _renamed(name, self.rules)
+
+    def to_canonical(self, variant: Variant, prefix: str) -> dict[str, str]:
+        """Their name to the canonical one, for every tensor that such a file has of this ResNet."""
+        names = [name for name in canonical.shapes(variant) if not (self.fused and name.endswith(canonical.STATISTICS))]
+        if self.conv_bias:
+            names += [f"{layer.conv}.bias" for layer in canonical.layers(variant)]
+        return {prefix + self.theirs(name): name for name in names}
+
+    def is_beside(self, name: str, wrapper: str) -> bool:
+        """Whether such files have this beside the backbone."""
+        return re.fullmatch(f"{self.beside}|{COUNTERS}|{AVERAGED}", name.removeprefix(wrapper)) is not None
+
+    def found(self, names: Iterable[str], wrapper: str, prefix: str) -> dict[str, str]:
+        """The canonical name of each of the file's names that a rule knows."""
+        known = {wrapper + name: ours for name, ours in {**_heads(self), **_backbone(self, prefix)}.items()}
+        return {name: known[spelled] for name in names if (spelled := self._spelled(name, wrapper)) in known}
+
+    def hits(self, given: frozenset[str], wrapper: str, prefix: str) -> int:
+        """How many of these names are the backbone's."""
+        if self.spellings:
+            given = frozenset(self._spelled(name, wrapper) for name in given)
+        return len(given & {wrapper + name for name in _backbone(self, prefix)})
+
+    def _spelled(self, name: str, wrapper: str) -> str:
+        return wrapper + _renamed(name.removeprefix(wrapper), self.spellings) if self.spellings else name
+
+
+def pyramid(lateral: str, output: str, first: int = 0) -> Rules:
+    """Rules for the eight convolutions of an FPN; {} is the level, counted from `first` at c2."""
+    return tuple(
+        (rf"^fpn\.{kind}\.{level}\.0\.", theirs.format(level + first) + ".")
+        for kind, theirs in (("inner_blocks", lateral), ("layer_blocks", output))
+        for level in range(4)
+    )
+
+
+@cache
+def _backbone(ecosystem: Ecosystem, prefix: str) -> Mapping[str, str]:
+    return ecosystem.to_canonical(WIDEST, prefix)
+
+
+@cache
+def _heads(ecosystem: Ecosystem) -> Mapping[str, str]:
+    return {ecosystem.theirs(name): name for name in (*canonical.FC, *canonical.FPN)}
+
+
+def _renamed(name: str, rules: Rules) -> str:
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name

@@ -1,0 +1,178 @@
+"""From a container's named tensors to a backbone: whose names they are, and whether all of it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetfea.errors import ResnetFeaError
+from resnetfea.network.variant import Variant
+from resnetfea.weights import canonical, not_plain
+from resnetfea.weights.arrays import as_float32
+from resnetfea.weights.ecosystem import WRAPPERS, Ecosystem
+from resnetfea.weights.ecosystems import BY_AUTHOR, ECOSYSTEMS
+from resnetfea.weights.folding import plain
+from resnetfea.weights.raw import RawFile
+
+MAX_BACKBONE = 600 << 20  # bytes of float32; Wide ResNet-101-2 has 485 MiB
+Floats = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What a ResNet needs beside what is there: exact tensors, canonical names that lack, and sentences."""
+
+    tensors: Floats
+    missing: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match(Checked):
+    """What of a file is a backbone, and whose.
+
+    Attributes:
+        fc, fpn: the classifier and the feature pyramid, by canonical names; empty unless complete.
+        unused: the file's own names of what the backbone does not take, those of fc and fpn among them.
+    """
+
+    ecosystem: Ecosystem
+    variant: Variant
+    fc: Floats
+    fpn: Floats
+    unused: tuple[str, ...]
+
+
+def match(raw: RawFile, in_file: int) -> Match:
+    """The backbone in these tensors; `in_file` is the file's size in bytes.
+
+    Raises:
+        ResnetFeaError: no table knows the names, or the network is none of ours.
+    """
+    ecosystem, wrapper, prefix = recognise(raw.tensors)
+    ecosystem = replace(ecosystem, **BY_AUTHOR.get((ecosystem.name, raw.author.lower()), {}))
+    ours = ecosystem.found(raw.tensors, wrapper, prefix)
+    theirs = _one_to_one(ours)
+    found = plain({name: raw.tensors[theirs[name]] for name in theirs}, ecosystem)
+    heads = {name: found.pop(name) for name in (*canonical.FC, *canonical.FPN) if name in found}
+    other = not_plain.known_as({name: array.shape for name, array in raw.tensors.items()})
+    if not found:
+        known, first = ", ".join(dict.fromkeys(one.name for one in ECOSYSTEMS)), ", ".join([*raw.tensors][:4])
+        why = f"this is {other}" if other else f"its names begin with {first}"
+        raise ResnetFeaError(f"holds no ResNet under the names of {known}; {why}")
+    variant = canonical.fit({name: array.shape for name, array in found.items()}, ecosystem.variant)
+    checked = check(found, variant, theirs, in_file, ecosystem)
+    unused = [name for name in raw.tensors if ours.get(name, canonical.FC[0]) in (*canonical.FC, *canonical.FPN)]
+    unknown = [name for name in unused if name not in ours and not ecosystem.is_beside(name, wrapper)]
+    problems = checked.problems + ((f"unknown ({len(unknown)}): {', '.join(unknown)}",) if unknown else ())
+    return Match(
+        ecosystem=ecosystem,
+        variant=variant,
+        tensors=checked.tensors,
+        fc=_complete(heads, canonical.fc_shapes(heads, variant)),
+        fpn=_complete(heads, canonical.fpn_shapes(heads, variant)),
+        missing=checked.missing,
+        unused=(*unused, *raw.beside),
+        problems=(f"this is {other}", *problems) if other and problems else problems,
+    )
+
+
+def recognise(names: Iterable[str]) -> tuple[Ecosystem, str, str]:
+    """Under which ecosystem, wrapper and prefix most of these names are known as the backbone's.
+
+    Where several share the backbone's names, what stands beside it decides; then the first of the table.
+    """
+    given = frozenset(names)
+    candidates = [
+        (ecosystem, wrapper, prefix)
+        for wrapper in WRAPPERS
+        if not wrapper or any(name.startswith(wrapper) for name in given)
+        for ecosystem in ECOSYSTEMS
+        for prefix in ecosystem.prefixes
+    ]
+    hits = [ecosystem.hits(given, wrapper, prefix) for ecosystem, wrapper, prefix in candidates]
+    best = [one for one, count in zip(candidates, hits, strict=True) if count == max(hits)]
+    return max(best, key=lambda one: sum(one[0].is_beside(name, one[1]) for name in given))
+
+
+def check(
+    found: Mapping[str, NDArray[Any]],
+    variant: Variant,
+    theirs: Mapping[str, str],
+    in_file: int,
+    ecosystem: Ecosystem | None = None,
+) -> Checked:
+    """Whether this ResNet is there whole. `theirs` gives the file's name of a canonical one, for messages."""
+    wanted = canonical.shapes(variant)
+    biases = {f"{layer.conv}.bias": layer.shape[:1] for layer in canonical.layers(variant)}
+    _check_size(found, in_file)
+    missing = [name for name in wanted if name not in found]
+    if ecosystem is not None and ecosystem.fused:
+        missing = [name for name in missing if not name.endswith(canonical.STATISTICS)]
+    if ecosystem is not None and ecosystem.conv_bias and any(name in theirs for name in biases):
+        missing += [name for name in biases if name not in theirs]  # one trained without any is complete as well
+    extra = [theirs.get(name, name) for name in found if name not in wanted and name not in biases]
+    problems = [f"missing ({len(missing)}): {', '.join(missing)}"] if missing else []
+    if extra:
+        problems.append(f"more blocks than a ResNet-{variant.depth} ({len(extra)}): {', '.join(extra)}")
+    exact, misshapen = {}, []
+    for name, shape in (wanted | biases).items():  # in the network's order, whatever the file's is
+        if name not in found:
+            continue
+        if found[name].shape != shape:
+            misshapen.append(f"{theirs.get(name, name)} is {found[name].shape} where {shape} belongs")
+        elif name in wanted:
+            try:
+                exact[name] = _sound(name, found[name])
+            except ResnetFeaError as error:
+                problems.append(f"{theirs.get(name, name)} {error}")
+    if misshapen:
+        problems.append(f"wrong shape ({len(misshapen)}): {', '.join(sorted(misshapen))}")
+    return Checked(tensors=exact, missing=tuple(missing), problems=tuple(problems))
+
+
+def _sound(name: str, array: NDArray[Any]) -> NDArray[np.float32]:
+    """The tensor as float32.
+
+    Raises:
+        ResnetFeaError: it holds what no network can.
+    """
+    exact = as_float32(array)
+    if not np.isfinite(exact).all():
+        raise ResnetFeaError("holds numbers that are not finite")
+    if name.endswith("running_var") and (exact < 0).any():
+        raise ResnetFeaError("holds negative variances")
+    return exact
+
+
+def _one_to_one(ours: Mapping[str, str]) -> dict[str, str]:
+    """The file's name of each canonical one."""
+    theirs: dict[str, str] = {}
+    for name, canonical_name in ours.items():
+        if theirs.setdefault(canonical_name, name) != name:
+            raise ResnetFeaError(f"{theirs[canonical_name]} and {name} are two names of one tensor")
+    return theirs
+
+
+def _complete(heads: Mapping[str, NDArray[Any]], shapes: Mapping[str, canonical.Shape]) -> Floats:
+    """These tensors if all are there and right, else none: what the backbone does not need may be anything."""
+    if any(name not in heads or heads[name].shape != shape for name, shape in shapes.items()):
+        return {}
+    try:
+        return {name: _sound(name, heads[name]) for name in shapes}
+    except ResnetFeaError:
+        return {}
+
+
+def _check_size(tensors: Mapping[str, NDArray[Any]], in_file: int) -> None:
+    """Tensors that are views of the same numbers would need more memory, once copied, than the file has bytes."""
+    # twice as much where bfloat16 or float16 widens; a little more for what stands for norms that are folded away
+    size = 4 * sum(array.size for array in tensors.values() if array.dtype.kind == "f")
+    if size > MAX_BACKBONE:
+        raise ResnetFeaError(f"its backbone would need {size:,} bytes; no ResNet's needs more than {MAX_BACKBONE:,}")
+    if size > 2 * in_file + (1 << 20):
+        raise ResnetFeaError("its tensors share their numbers, so that they would be larger than the file")

@@ -1,0 +1,42 @@
+"""A plain pickle of NumPy arrays: Detectron's .pkl (`blobs`, or flat) and detectron2's (`model`, `__author__`).
+
+detectron2 02b5c4e, checkpoint/detection_checkpoint.py unpickles both kinds with encoding latin1, and so runs whatever
+they call. Here nothing is run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from resnetfea.errors import ResnetFeaError
+from resnetfea.weights import numpy_pickle
+from resnetfea.weights.pickle_machine import PLAIN_CALLS, Machine, Source
+from resnetfea.weights.raw import RawFile
+from resnetfea.weights.wrappers import unwrap
+
+AUTHOR = "__author__"  # detectron2's entry
+
+
+def looks_like(data: bytes) -> bool:
+    """Protocol 2 and later say so; protocol 0 and 1 of Python 2 begin with a dictionary."""
+    return data.startswith((b"\x80", b"(dp", b"}q"))
+
+
+def read(data: bytes) -> RawFile:
+    """The arrays of the pickle."""
+    source = Source(data)
+    value = Machine(PLAIN_CALLS | numpy_pickle.CALLS, frozenset({numpy_pickle.NDARRAY})).run(source)
+    if source.left:
+        raise ResnetFeaError("more follows behind the end of its pickle")
+    inner, wrapper, beside = unwrap(value, lambda part: numpy_pickle.array_of(part) is not None)
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, part in inner.items():
+        array = numpy_pickle.array_of(part)
+        if isinstance(name, str) and array is not None:
+            tensors[name] = array
+        else:
+            beside += (str(name),)
+    author = value.get(AUTHOR) if isinstance(value, dict) else None
+    return RawFile("pickle", tensors, beside, wrapper, author if isinstance(author, str) else "")
