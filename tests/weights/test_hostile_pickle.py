@@ -49,6 +49,7 @@ def called(module: str, name: str, *arguments: bytes) -> bytes:
     return mention(module, name) + group(*arguments) + REDUCE
 
 
+ORDERED, HISTORY = mention("collections", "OrderedDict"), mention("mmengine.logging.history_buffer", "HistoryBuffer")
 TOUCH = f"touch {CANARY}"
 PICKLES = {
     "os.system": pickle.dumps(Call(os.system, TOUCH), protocol=2),
@@ -56,6 +57,9 @@ PICKLES = {
     "eval": pickle.dumps(Call(eval, f"open({CANARY!r}, 'w')"), protocol=2),
     "inside a good dict": pickle.dumps({"conv1.weight": Call(os.system, TOUCH)}, protocol=2),
     "getattr": one(called("builtins", "getattr", mention("builtins", "dict"), text("pop"))),
+    "getattr of what is known": one(called("builtins", "getattr", ORDERED, text("fromkeys"))),
+    "getattr of a method that is none": one(called("__builtin__", "getattr", HISTORY, text("__init__"))),
+    "getattr of text": one(called("__builtin__", "getattr", text("x"), text("mean"))),
     "torch.hub": one(called("torch.hub", "load", text("a/b"), text("c"))),
     "torch.load": one(called("torch", "load", text(CANARY))),
     "numpy exec": one(called("numpy.testing._private.utils", "runstring", text(TOUCH), text("x"))),

@@ -62,6 +62,9 @@ TRUTH = weights()
 NAMESPACE = (
     mention("argparse", "Namespace") + EMPTY_TUPLE + b"\x81" + pickled_dict([(text("lr"), number(1))])[2:-1] + b"b"
 )
+HISTORY = mention("mmengine.logging.history_buffer", "HistoryBuffer")
+METHOD = mention("__builtin__", "getattr") + group(HISTORY, text("mean")) + REDUCE  # as mmengine 0.10.7 is pickled
+LOSSES = HISTORY + EMPTY_TUPLE + b"\x81" + pickled_dict([(text("_statistics_methods"), METHOD)])[2:-1] + b"b"
 TREES: dict[str, tuple[Nested, str, str]] = {  # a checkpoint, its ecosystem, and where the weights lie
     "bare": (dict(TRUTH), "torchvision", ""),
     "torch's example": ({"epoch": 3, "state_dict": TRUTH, "optimizer": {"state": {}}}, "torchvision", "state_dict"),
@@ -71,6 +74,7 @@ TREES: dict[str, tuple[Nested, str, str]] = {  # a checkpoint, its ecosystem, an
     "pycls": ({"epoch": 1, "model_state": TRUTH}, "torchvision", "model_state"),
     "a model in a model": ({"model": {"state_dict": TRUTH}, "iteration": 7}, "torchvision", "model.state_dict"),
     "script's flags": ({"state_dict": TRUTH, "args": NAMESPACE}, "torchvision", "state_dict"),
+    "mmengine's losses": ({"state_dict": TRUTH, "message_hub": {"loss": LOSSES}}, "torchvision", "state_dict"),
     "DINO": (
         {
             "student": {f"module.backbone.{name}": array for name, array in other(TRUTH).items()},

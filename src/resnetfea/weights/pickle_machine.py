@@ -237,9 +237,22 @@ def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
     raise UnsafePickle("its pickle fills an OrderedDict in a way that Python does not")
 
 
-# Namespace holds the flags of a training script (DINO, timm); HistoryBuffer the losses in mmengine's checkpoints
+HISTORY = Global("mmengine.logging.history_buffer", "HistoryBuffer")  # mmengine 0.10.7: losses in OpenMMLab's files
+STATISTICS = ("min", "max", "current", "mean")  # its methods, which it stores with itself
+
+
+def _statistic(owner: Any, name: Any) -> Inert:
+    """getattr, of nothing but that class's four methods, and it gets nothing."""
+    if owner != HISTORY or name not in STATISTICS:
+        raise UnsafePickle("its pickle calls getattr, which no weights file needs")
+    return Inert()
+
+
+# Namespace holds the flags of a training script (DINO, timm)
 PLAIN_CALLS: dict[Global, Callable[..., Any]] = {
     Global("collections", "OrderedDict"): _ordered_dict,
     Global("argparse", "Namespace"): Inert,
-    Global("mmengine.logging.history_buffer", "HistoryBuffer"): Inert,
+    HISTORY: Inert,
+    Global("__builtin__", "getattr"): _statistic,
+    Global("builtins", "getattr"): _statistic,
 }
