@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import numpy_pickle
-from resnetfea.weights.pickle_machine import PLAIN_CALLS, Machine, Source
+from resnetfea.weights.pickle_machine import Machine, Source
+from resnetfea.weights.pickle_words import PLAIN_CALLS
 from resnetfea.weights.raw import RawFile
 from resnetfea.weights.wrappers import unwrap
 

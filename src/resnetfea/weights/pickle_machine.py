@@ -67,13 +67,6 @@ class Source:
         return memoryview(self.data)[self.at - size : self.at]
 
 
-class Inert:
-    """Stands for an object that training scripts leave in a checkpoint. What belongs into it is forgotten."""
-
-    def build(self, state: Any) -> None:
-        """Takes the state, and does nothing."""
-
-
 class Machine:
     """One pickle's stack and memo.
 
@@ -128,10 +121,10 @@ class Machine:
         elif name == "LIST":
             stack.append(list(self._pop_to_mark()))
         elif name == "DICT":
-            stack.append(_filled({}, self._pop_to_mark()))
+            stack.append(filled({}, self._pop_to_mark()))
         elif name in ("SETITEM", "SETITEMS"):
             items = self._pop_many(2) if name == "SETITEM" else self._pop_to_mark()
-            _filled(self._top(dict), items)
+            filled(self._top(dict), items)
         elif name in ("APPEND", "APPENDS"):
             items = self._pop_many(1) if name == "APPEND" else self._pop_to_mark()
             self._top(list).extend(items)
@@ -213,7 +206,8 @@ def _opcodes(source: Source) -> Iterator[tuple[str, Any]]:
             return
 
 
-def _filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
+def filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
+    """The dictionary with these keys and values, which alternate; no key may be there twice."""
     if len(items) % 2:
         raise UnsafePickle("its pickle has a key without a value")
     for key, value in zip(items[::2], items[1::2], strict=True):
@@ -223,36 +217,3 @@ def _filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
             raise UnsafePickle(f"its pickle names {key!r} twice")
         target[key] = value
     return target
-
-
-def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
-    """Empty, to be filled by SETITEMS; Python 2 gives a list of pairs."""
-    match arguments:
-        case () | ([],):
-            return {}
-        case ([*pairs],):
-            flat = [part for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2 for part in pair]
-            if len(flat) == 2 * len(pairs):
-                return _filled({}, flat)
-    raise UnsafePickle("its pickle fills an OrderedDict in a way that Python does not")
-
-
-HISTORY = Global("mmengine.logging.history_buffer", "HistoryBuffer")  # mmengine 0.10.7: losses in OpenMMLab's files
-STATISTICS = ("min", "max", "current", "mean")  # its methods, which it stores with itself
-
-
-def _statistic(owner: Any, name: Any) -> Inert:
-    """getattr, of nothing but that class's four methods, and it gets nothing."""
-    if owner != HISTORY or name not in STATISTICS:
-        raise UnsafePickle("its pickle calls getattr, which no weights file needs")
-    return Inert()
-
-
-# Namespace holds the flags of a training script (DINO, timm)
-PLAIN_CALLS: dict[Global, Callable[..., Any]] = {
-    Global("collections", "OrderedDict"): _ordered_dict,
-    Global("argparse", "Namespace"): Inert,
-    HISTORY: Inert,
-    Global("__builtin__", "getattr"): _statistic,
-    Global("builtins", "getattr"): _statistic,
-}

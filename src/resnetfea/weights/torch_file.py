@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import numpy_pickle
 from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, MAX_TENSORS, from_bytes, item_bytes
-from resnetfea.weights.pickle_machine import PLAIN_CALLS, Global, Machine, Source, UnsafePickle
+from resnetfea.weights.pickle_machine import Global, Machine, Source, UnsafePickle
+from resnetfea.weights.pickle_words import PLAIN_CALLS
 from resnetfea.weights.raw import RawFile
 from resnetfea.weights.wrappers import unwrap
 
