@@ -21,7 +21,8 @@ Shapes = dict[str, list[int]]
 TORCHVISION = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2"]
 DETECTORS = ["maskrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn"]
 TIMM = [
-    *"resnet50 resnet101 wide_resnet50_2 resnet18 resnet26t resnet50d resnet50c resnet50s resnet50t resnet50_gn".split(),
+    *"resnet50 resnet101 wide_resnet50_2 resnet18 resnet26t resnet50d resnet50c resnet50s resnet50t".split(),
+    "resnet50_gn",
     *"resnet50_clip resnetaa50 resnetaa50d resnetblur50 seresnet50 ecaresnet50d skresnet50 resnext50_32x4d".split(),
     *"seresnext50_32x4d resnetv2_50 resnetv2_50x1_bit res2net50_26w_4s resnest50d gcresnet50t resnetrs50".split(),
     *"resnet51q cspresnet50 densenet121 vit_tiny_patch16_224".split(),
