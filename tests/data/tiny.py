@@ -29,3 +29,19 @@ def weights() -> State:
 def classifier() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Weight and bias of a head that readers have to leave out."""
     return rich_input((CLASSES, TINY.out_channels[3]), SEED + 1), rich_input((CLASSES,), SEED + 2)
+
+
+def biases() -> State:
+    """A bias for each convolution, by its name, as Keras has them: up to half of its channels' deviation."""
+    state = weights()
+    found: State = {}
+    for index, (conv, norm) in enumerate(convolutions()):
+        deviation = np.sqrt(state[f"{norm}.running_var"])
+        found[conv] = rich_input(deviation.shape, SEED + 3 + index) * np.float32(0.25) * deviation
+    return found
+
+
+def convolutions() -> list[tuple[str, str]]:
+    """Each convolution's name with its norm's."""
+    norms = [name.removesuffix(".running_var") for name in weights() if name.endswith(".running_var")]
+    return [(norm.replace("bn", "conv").replace("downsample.1", "downsample.0"), norm) for norm in norms]

@@ -1,4 +1,7 @@
-"""Weights files made by hand, byte by byte, so that tests can get every part of them wrong. No torch, no MindSpore."""
+"""Weights files made by hand, byte by byte, so that tests can get every part of them wrong. No torch, no MindSpore.
+
+HDF5 alone is written by its library: nobody makes its trees by hand.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -165,9 +169,26 @@ def ckpt_of(arrays: Arrays) -> bytes:
     )
 
 
+def h5(fill: Callable[[Any], None], **how: Any) -> bytes:
+    """What h5py writes while `fill` has its file."""
+    stream = BytesIO()
+    with h5py.File(stream, "w", **how) as file:
+        fill(file)
+    return stream.getvalue()
+
+
+def h5_of(arrays: Arrays) -> bytes:
+    def fill(file: Any) -> None:
+        for name, array in arrays.items():
+            file[name] = array
+
+    return h5(fill)
+
+
 WRITERS: dict[str, Callable[[Arrays], bytes]] = {
     "torch-zip": torch_zip_of,
     "torch-legacy": torch_legacy_of,
     "safetensors": safetensors_of,
     "ckpt": ckpt_of,
+    "h5": h5_of,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resnetfea.network.variant import Variant
+from resnetfea.network.variant import BLOCKS, Variant
 from resnetfea.weights import recipe
 from resnetfea.weights.caffe2_names import CAFFE2, CAFFE2_BESIDE, CAFFE2_PARTS, CAFFE2_SPELLINGS
 from resnetfea.weights.ecosystem import Ecosystem, Rules, pyramid
@@ -36,6 +36,39 @@ RESNETFEA = Ecosystem(
     beside=rf"(fpn_ncek|rpn_with_loss|rcnn|rcnn_mask|bbox_assigner.*)\..*|{MINDSPORE_BESIDE}",
     variant=Variant(),
     recipe=recipe.MINDSPORE,
+)
+
+# keras 3.15.1, applications/resnet.py and imagenet_utils.py; layer/variable is how h5_file.py gives every layout.
+# Their pool's zeros stand behind a ReLU, where they are as good as none. Of layers people add, the usual names are known.
+KERAS = Ecosystem(
+    name="keras",
+    prefixes=("",),
+    rules=(
+        (r"^conv1\.", "conv1_conv."),
+        (r"^bn1\.", "conv1_bn."),
+        (r"^layer1\.", "conv2_block."),
+        (r"^layer2\.", "conv3_block."),
+        (r"^layer3\.", "conv4_block."),
+        (r"^layer4\.", "conv5_block."),
+        *((rf"_block\.{index}\.", f"_block{index + 1}_") for index in range(max(BLOCKS[152]))),  # Keras counts from 1
+        (r"_conv(\d)\.", r"_\1_conv."),
+        (r"_bn(\d)\.", r"_\1_bn."),
+        (r"_downsample\.0\.", "_0_conv."),
+        (r"_downsample\.1\.", "_0_bn."),
+        (r"_bn\.weight$", "_bn/gamma"),
+        (r"_bn\.bias$", "_bn/beta"),
+        (r"_bn\.running_mean$", "_bn/moving_mean"),
+        (r"_bn\.running_var$", "_bn/moving_variance"),
+        (r"^fc\.", "predictions."),
+        (r"(_conv|^predictions)\.weight$", r"\1/kernel"),
+        (r"(_conv|^predictions)\.bias$", r"\1/bias"),
+    ),
+    beside=r"(predictions|probs|logits|fc1000|dense(_\d+)?)/(kernel|bias)|optimizer(_weights)?/.*"
+    r"|(.*/)?layers/dense(_\d+)?/vars/[01]",
+    variant=Variant(stride_in="1x1", pool="pad1", bn_eps=1.001e-5),
+    recipe=recipe.KERAS,
+    conv_bias=True,
+    channels_last=True,
 )
 
 ECOSYSTEMS = (
@@ -224,6 +257,7 @@ ECOSYSTEMS = (
         variant=Variant(pool="same"),
         recipe=recipe.MINDSPORE,
     ),
+    KERAS,
 )
 
 # Who wrote a detectron2 pickle (its `__author__`, in small letters) says how that network computes and what its pixels

