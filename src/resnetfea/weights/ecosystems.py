@@ -39,7 +39,7 @@ RESNETFEA = Ecosystem(
 )
 
 # keras 3.15.1, applications/resnet.py and imagenet_utils.py; layer/variable is how h5_file.py gives every layout.
-# Their pool's zeros stand behind a ReLU, where they are as good as none. Of layers people add, the usual names are known.
+# The zeros around their pool stand behind a ReLU, where they are as good as none. Of heads, the usual names are known.
 KERAS = Ecosystem(
     name="keras",
     prefixes=("",),

@@ -8,15 +8,15 @@ sum can't exceed the file.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, MAX_TENSORS, from_bytes
-from resnetfea.weights.hdf5_parts import SIGNATURE, UNDEFINED, WORD, Message, Parts, Root, text, unpack
+from resnetfea.weights.arrays import MAX_TENSORS, from_bytes
+from resnetfea.weights.hdf5_messages import Attribute, attribute, decoded, dtype, link, shape
+from resnetfea.weights.hdf5_parts import SIGNATURE, UNDEFINED, WORD, Message, Parts, Root, unpack
 
 MAX_DEPTH = 16  # groups in groups; Keras' nested models have 6
 MAX_PATH = 2000  # characters
@@ -24,13 +24,6 @@ DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL_FILES, LAYOUT = 1, 2, 3, 6, 7, 8 
 FILTERS, ATTRIBUTE, SYMBOL_TABLE = 11, 12, 17
 WITHOUT_MEANING = {0, 4, 5, 10, 13, 14, 16, 18, 21, 22}  # padding, fill values, comments, times, counts
 COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = range(4)  # layouts
-HARD, SOFT, OUTSIDE = 0, 1, 64  # links
-FIXED_TEXT, OPAQUE, VARIABLE = 3, 5, 9  # classes of types
-OTHER_CLASSES = {
-    2: "times", 3: "texts", 4: "bit fields", 5: "opaque bytes", 6: "compounds", 7: "references", 8: "enumerations",
-    9: "lists of any length", 10: "arrays",
-}  # fmt: skip
-OPAQUE_BFLOAT16 = 2  # bytes; Keras 3 stores bfloat16 as these, with the attribute dtype beside
 
 
 @dataclass
@@ -75,7 +68,7 @@ class _Walk:
             raise ResnetFeaError("its HDF5 has more groups, one in the other, than any ResNet's")
         try:
             messages = self.parts.messages(address)
-            texts = dict(self._text(message.body) for message in messages if self._is_wanted(message))
+            texts = self._texts(messages)
             kinds = _single(messages)
             if texts:
                 self.found.texts[path] = texts
@@ -101,7 +94,7 @@ class _Walk:
                 "its HDF5 keeps many names in one heap, as h5py does with track_order or libver; "
                 "save it again with Keras' own save_weights"
             )
-        links = [_link(message.body) for message in messages if message.kind == LINK]
+        links = [link(message.body) for message in messages if message.kind == LINK]
         if len({name for name, _ in links}) != len(links):
             raise ResnetFeaError("its HDF5 has one name twice")
         return links
@@ -112,7 +105,7 @@ class _Walk:
             raise ResnetFeaError("its numbers lie in another file; save it again with Keras' own save_weights")
         if DATASPACE not in kinds or LAYOUT not in kinds:
             raise ResnetFeaError("has no shape or no place")
-        shape, dtype = _shape(kinds[DATASPACE]), _dtype(kinds[DATATYPE], texts)
+        sizes, kind = shape(kinds[DATASPACE]), dtype(kinds[DATATYPE], texts)
         version, layout = unpack("<BB", kinds[LAYOUT])
         if version not in (3, 4):
             raise ResnetFeaError(f"is laid out in version {version}, from before HDF5 1.6.3")
@@ -123,32 +116,39 @@ class _Walk:
         body = kinds[LAYOUT][2:]
         if layout == COMPACT:
             (size,) = unpack("<H", body)
-            return from_bytes(dtype, shape, body[2 : 2 + size])
+            return from_bytes(kind, sizes, body[2 : 2 + size])
         if layout != CONTIGUOUS:
             raise ResnetFeaError(f"has the unknown layout {layout}")
         address, size = unpack("<QQ", body)
         if address == UNDEFINED and size:
             raise ResnetFeaError("has never been written")
-        return from_bytes(dtype, shape, self.parts.take(address if size else 0, size, "its numbers"))
+        return from_bytes(kind, sizes, self.parts.take(address if size else 0, size, "its numbers"))
 
-    def _is_wanted(self, message: Message) -> bool:
-        return message.kind == ATTRIBUTE and _attribute(message.body)[0] in self.wanted
+    def _texts(self, messages: list[Message]) -> dict[str, str]:
+        """The wanted attributes. The heaps of all are taken, so that no dataset's numbers can lie in one."""
+        found = {}
+        for message in messages:
+            if message.kind != ATTRIBUTE:
+                continue
+            one = attribute(message.body)
+            self.parts.step(len(one.elsewhere))
+            for _, address, _ in one.elsewhere:
+                if address not in self.heaps and address not in (0, UNDEFINED):  # an empty text's
+                    self.heaps[address] = self.parts.collection(address)
+            if one.name in self.wanted:
+                found[one.name] = self._text(one)
+        return found
 
-    def _text(self, body: memoryview) -> tuple[str, str]:
-        """Name and text of an attribute."""
-        name, kind, data = _attribute(body)
-        (head, size) = unpack("<B3xI", kind)
-        if head & 15 == FIXED_TEXT:
-            return name, _decoded(bytes(data[:size]).rstrip(b"\0"))
-        if head & 15 != VARIABLE or kind[1] & 15 != 1:  # 1: a text, not a list
-            raise ResnetFeaError(f"its attribute {name} is not a text")
-        length, address, index = unpack("<IQI", data)
-        if address not in self.heaps:
-            self.heaps[address] = self.parts.collection(address)
-        stored = self.heaps[address].get(index, memoryview(b""))
+    def _text(self, one: Attribute) -> str:
+        if one.text is not None:
+            return decoded(one.text)
+        if len(one.elsewhere) != 1:
+            raise ResnetFeaError(f"its attribute {one.name} is not a text")
+        ((length, address, index),) = one.elsewhere
+        stored = self.heaps.get(address, {}).get(index, memoryview(b""))
         if not 0 < length <= len(stored) or length > MAX_PATH:
-            raise ResnetFeaError(f"its attribute {name} has no text where it should be")
-        return name, _decoded(bytes(stored[:length]))
+            raise ResnetFeaError(f"its attribute {one.name} has no text where it should be")
+        return decoded(bytes(stored[:length]))
 
 
 def _single(messages: list[Message]) -> dict[int, memoryview]:
@@ -161,88 +161,3 @@ def _single(messages: list[Message]) -> dict[int, memoryview]:
             raise ResnetFeaError(f"has message {kind:#x} twice, or it is none that Keras' files have")
         kinds[kind] = body
     return kinds
-
-
-def _link(body: memoryview) -> tuple[str, int]:
-    """IV.A.2.g: name and address."""
-    version, flags = unpack("<BB", body)
-    at = 2
-    kind = HARD
-    if flags & 8:
-        (kind,) = unpack("<B", body[at:])
-        at += 1
-    at += (8 if flags & 4 else 0) + (1 if flags & 16 else 0)  # creation order, character set
-    width = 1 << (flags & 3)
-    length = int.from_bytes(body[at : at + width], "little")
-    rest = body[at + width :]
-    if version != 1 or length > len(rest):
-        raise ResnetFeaError("a link in its HDF5 is broken: cut short?")
-    name = text(bytes(rest[:length]))
-    if kind != HARD:
-        kinds = {SOFT: "a soft link", OUTSIDE: "a link to another file"}
-        raise ResnetFeaError(f"{name} is {kinds.get(kind, 'a strange link')}, which no weights need")
-    return name, *unpack("<Q", rest[length:])  # type: ignore[return-value]
-
-
-def _shape(body: memoryview) -> tuple[int, ...]:
-    """IV.A.2.b; () is one number. The largest shape it may grow to says nothing about the bytes."""
-    version, rank, flags, kind = unpack("<BBBB", body)
-    if version not in (1, 2) or (version == 2 and kind != (1 if rank else 0)) or flags > 1:
-        raise ResnetFeaError("has no shape that weights have")
-    if rank > MAX_RANK:
-        raise ResnetFeaError(f"has {rank} dimensions")
-    return unpack(f"<{rank}Q", body[8 if version == 1 else 4 :])
-
-
-def _dtype(body: memoryview, texts: dict[str, str]) -> str:
-    """IV.A.2.d: a numpy type, by comparing every property that the type has."""
-    head, size = unpack("<B3xI", body)
-    if head & 15 == OPAQUE and size == OPAQUE_BFLOAT16 and texts.get("dtype") == BFLOAT16:
-        return BFLOAT16
-    known = TYPES.get(bytes([head & 15]) + bytes(body[1:20])) or TYPES.get(bytes([head & 15]) + bytes(body[1:12]))
-    if known is None or head >> 4 not in (1, 3):
-        what = OTHER_CLASSES.get(head & 15, f"{size}-byte numbers, big-endian or of a strange build")
-        raise ResnetFeaError(f"holds {what}, which no ResNet's weights are")
-    return known
-
-
-def _float(size: int, sign: int, exponent_at: int, exponent: int, mantissa: int, bias: int) -> bytes:
-    """IEEE, little-endian (0x20: the mantissa's first bit is implied)."""
-    return struct.pack("<BBBBIHHBBBBI", 1, 0x20, sign, 0, size, 0, 8 * size, exponent_at, exponent, 0, mantissa, bias)
-
-
-def _integer(size: int, signed: bool) -> bytes:
-    return struct.pack("<BBBBIHH", 0, 8 if signed else 0, 0, 0, size, 0, 8 * size)
-
-
-TYPES = {
-    _float(2, 15, 10, 5, 10, 15): "f2",
-    _float(4, 31, 23, 8, 23, 127): "f4",
-    _float(8, 63, 52, 11, 52, 1023): "f8",
-    _float(2, 15, 7, 8, 7, 127): BFLOAT16,
-    **{_integer(size, True): f"i{size}" for size in (1, 2, 4, 8)},
-    **{_integer(size, False): f"u{size}" for size in (1, 2, 4, 8)},
-}
-
-
-def _attribute(body: memoryview) -> tuple[str, memoryview, memoryview]:
-    """IV.A.2.m: name, type and content of an attribute."""
-    version, flags, name, kind, space = unpack("<BBHHH", body)
-    if version not in (1, 2, 3) or (version > 1 and flags & 3):
-        raise ResnetFeaError("has an attribute of an unknown version or a shared type")
-    step = 8 if version == 1 else 1  # version 1 pads each part to eight bytes
-    at = 9 if version == 3 else 8  # version 3 has a character set more
-    ends = [at]
-    for size in (name, kind, space):
-        ends.append(ends[-1] + (size + step - 1) // step * step)
-    if ends[-1] > len(body):
-        raise ResnetFeaError("has an attribute that is cut short")
-    stored = bytes(body[at : at + name])
-    return _decoded(stored.rstrip(b"\0")), body[ends[1] : ends[2]], body[ends[3] :]
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ResnetFeaError("has an attribute that is not UTF-8") from error

@@ -22,7 +22,7 @@ ENTRY = 40  # bytes of a symbol table's entry
 SOFT_LINK = 2  # an entry's cache type
 SHARED = 2  # a message's flag: its body lies elsewhere
 CONTINUATION = 0x10  # a message that says where the header goes on
-MAX_STEPS = 2_000_000  # parts and messages, some seconds of work; a ResNet-152 with its optimiser's state has 50,000
+MAX_STEPS = 2_000_000  # parts, messages and texts: seconds of work; a ResNet-152 with its optimiser's state has 50,000
 
 
 class Message(NamedTuple):
@@ -52,7 +52,7 @@ class Parts:
         """A run of bytes, for this and nothing else."""
         if start < 0 or size < 0 or start + size > len(self.data):
             raise ResnetFeaError(f"{what} lies beyond the end of its HDF5: cut short?")
-        self._step()
+        self.step()
         self._bytes += size
         if self._bytes > len(self.data):
             raise ResnetFeaError("parts of its HDF5 overlap")
@@ -60,8 +60,9 @@ class Parts:
             self._taken.append((start, start + size))
         return self.data[start : start + size]
 
-    def _step(self) -> None:
-        self._steps += 1
+    def step(self, count: int = 1) -> None:
+        """Counts the work."""
+        self._steps += count
         if self._steps > MAX_STEPS:
             raise ResnetFeaError("its HDF5 has more parts than any ResNet's")
 
@@ -124,7 +125,7 @@ class Parts:
         for block in blocks:
             while len(block) >= struct.calcsize(head):
                 kind, size, flags = struct.unpack_from(head, block)
-                self._step()
+                self.step()
                 body, block = block[struct.calcsize(head) :][:size], block[struct.calcsize(head) + size :]
                 if len(body) != size:
                     raise ResnetFeaError("a message in its HDF5 is longer than its header: cut short?")
@@ -188,7 +189,7 @@ class Parts:
         block = self.take(address + 16, size - 16, "a text")
         found: dict[int, memoryview] = {}
         while len(block) >= 16:
-            self._step()
+            self.step()
             index, length = struct.unpack_from("<H6xQ", block)
             if index == 0:  # the free rest
                 break
