@@ -70,13 +70,23 @@ def onnxruntime_maps(path: Path, pictures: Array) -> dict[str, Array]:
     return dict(zip(last, session.run(list(last.values()), {"input:0": x}), strict=True))
 
 
-@pytest.mark.parametrize("name", ["tiny-bn.onnx", "tiny-folded.onnx", "tiny-transformers.safetensors"])
-def test_files_of_others_give_what_their_own_libraries_gave(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("tiny-bn.onnx", "tiny-bn"),
+        ("tiny-folded.onnx", "tiny-folded"),
+        ("tiny-transformers.safetensors", "tiny-transformers"),
+        ("tiny-keras-legacy.h5", "tiny-keras"),
+        ("tiny-keras-model.h5", "tiny-keras"),
+        ("tiny-keras3.weights.h5", "tiny-keras"),
+    ],
+)
+def test_files_of_others_give_what_their_own_libraries_gave(name: str, reference: str) -> None:
     from data.tiny import SEED
     from rich_weights import rich_input
 
     weights = read(DATA / name)
-    expected = np.load(DATA / f"{Path(name).stem}-expected.npz")
+    expected = np.load(DATA / f"{reference}-expected.npz")
     maps = CompiledEngine(weights).maps(rich_input((1, 3, 64, 64), SEED))
     for layer, ours in maps.items():
         assert error(ours, expected[layer]) < TOLERANCE, layer

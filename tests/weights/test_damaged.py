@@ -90,7 +90,9 @@ def test_one_tensor_wrong(write: Callable[[Arrays], Path], damage: Callable[[Sta
     assert found.variant.width_per_group == 2
 
 
-FILES = sorted(path.name for path in DATA.glob("tiny*") if path.suffix in (".pth", ".safetensors", ".ckpt", ".onnx"))
+FILES = sorted(
+    path.name for path in DATA.glob("tiny*") if path.suffix in (".pth", ".safetensors", ".ckpt", ".h5", ".onnx")
+)
 
 
 @pytest.mark.parametrize("part", [0.001, 0.2, 0.5, 0.9, 0.999, 1.0])

@@ -34,6 +34,7 @@ BESIDE = {  # what such files hold besides; for some it is all that tells them a
     "detectron1": ("conv1_w_momentum", "fc6_w", "mask_fcn1_w", "lr", "conv1_b"),
     "modelzoo": ("end_point.weight", "global_step"),
     "mindcv": ("classifier.weight",),
+    "keras": ("predictions/kernel", "optimizer_weights/sgd/iteration"),
 }
 
 
@@ -126,6 +127,13 @@ def test_a_file_with_what_stands_beside_is_read_whole(ecosystem: Ecosystem, pref
         ("transformers", "layer3.4.conv1.weight", "encoder.stages.2.layers.4.layer.0.convolution.weight"),
         ("transformers", "layer3.4.bn3.bias", "encoder.stages.2.layers.4.layer.2.normalization.bias"),
         ("transformers", "layer1.0.downsample.1.bias", "encoder.stages.0.layers.0.shortcut.normalization.bias"),
+        ("keras", "conv1.weight", "conv1_conv/kernel"),
+        ("keras", "bn1.running_var", "conv1_bn/moving_variance"),
+        ("keras", "layer1.0.downsample.0.weight", "conv2_block1_0_conv/kernel"),
+        ("keras", "layer1.0.downsample.1.weight", "conv2_block1_0_bn/gamma"),
+        ("keras", "layer3.22.conv2.weight", "conv4_block23_2_conv/kernel"),
+        ("keras", "layer4.2.bn3.bias", "conv5_block3_3_bn/beta"),
+        ("keras", "fc.weight", "predictions/kernel"),
     ],
 )
 def test_each_kind_of_name_as_its_source_spells_it(name: str, canonical_name: str, theirs: str) -> None:

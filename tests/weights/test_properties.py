@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights import ckpt_file, look, onnx_file, safetensors_file, torch_file
+from resnetfea.weights import ckpt_file, h5_file, look, onnx_file, safetensors_file, torch_file
 from resnetfea.weights.arrays import BFLOAT16, as_float32, from_bytes
 from resnetfea.weights.pickle_machine import Machine, Source
 from resnetfea.weights.torch_file import CALLS, STORAGES
@@ -80,6 +80,8 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "tiny-legacy.pth": torch_file.read_legacy,
     "tiny.safetensors": safetensors_file.read,
     "tiny-mindcv.ckpt": ckpt_file.read,
+    "tiny-keras-legacy.h5": h5_file.read,
+    "tiny-keras3.weights.h5": h5_file.read,
     "tiny-bn.onnx": onnx_file.read,
     "tiny-folded.onnx": onnx_file.read,
 }
