@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import read
+from resnetfea.weights.hdf5_parts import SIGNATURE
 from weights.making import (
     Refuse,
     field,
@@ -71,12 +73,32 @@ def large_header() -> bytes:
     return safetensors("{" + ",".join(names) + "}")
 
 
+def hdf5_messages() -> bytes:
+    """A superblock, and one object header of 25 million empty messages."""
+    header = b"OHDR\2\2" + struct.pack("<I", 100_000_000) + bytes(100_000_004)
+    addresses = struct.pack("<4Q", 0, (1 << 64) - 1, 48 + len(header), 48)
+    return SIGNATURE + bytes((3, 8, 8, 0)) + addresses + bytes(4) + header
+
+
+def hdf5_texts() -> bytes:
+    """The same, of attributes that say 6 million times where a text is."""
+    count = 4000
+    attribute = struct.pack("<BBHHHB", 3, 0, 1, 8, 4, 0) + b"a" + struct.pack("<B3xI", 0x19, 16) + bytes(4)
+    message = struct.pack("<BHB", 12, len(attribute) + 16 * count, 0) + attribute + bytes(16 * count)
+    body = message * 1500
+    header = b"OHDR\2\2" + struct.pack("<I", len(body)) + body + bytes(4)
+    addresses = struct.pack("<4Q", 0, (1 << 64) - 1, 48 + len(header), 48)
+    return SIGNATURE + bytes((3, 8, 8, 0)) + addresses + bytes(4) + header
+
+
 WORST: dict[str, Callable[[], bytes]] = {
     "shared numbers": shared_zip,
     "large header": large_header,
     "empty nodes": lambda: field(1, 8) + field(7, b"\x0a\x00" * 50_000_000),
     "zip entries": lambda: b"PK\3\4" + b"PK\1\2".ljust(46, b"\0") * 2_000_000 + zipped([]),
     "packed dims": lambda: field(1, field(1, b"a") + field(2, field(1, b"\x01" * 100_000_000))),
+    "messages of HDF5": hdf5_messages,
+    "texts of HDF5": hdf5_texts,
     "unknown fields": lambda: field(1, field(1, b"a") + field(2, field(9, 1) * 50_000_000)),
 }
 LIMITED = """

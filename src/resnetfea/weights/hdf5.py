@@ -14,10 +14,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights.arrays import MAX_TENSORS, from_bytes
+from resnetfea.weights.arrays import from_bytes
 from resnetfea.weights.hdf5_messages import Attribute, attribute, decoded, dtype, link, shape
 from resnetfea.weights.hdf5_parts import SIGNATURE, UNDEFINED, WORD, Message, Parts, Root, unpack
 
+MAX_OBJECTS = 20_000  # groups and datasets; a ResNet-152 with its optimiser's state has 4,000
 MAX_DEPTH = 16  # groups in groups; Keras' nested models have 6
 MAX_PATH = 2000  # characters
 DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL_FILES, LAYOUT = 1, 2, 3, 6, 7, 8  # kinds of messages
@@ -64,7 +65,7 @@ class _Walk:
         if address in self.seen:
             raise ResnetFeaError(f"{path or 'its root'} is there under two names")
         self.seen.add(address)
-        if len(self.seen) > MAX_TENSORS or depth > MAX_DEPTH or len(path) > MAX_PATH:
+        if len(self.seen) > MAX_OBJECTS or depth > MAX_DEPTH or len(path) > MAX_PATH:
             raise ResnetFeaError("its HDF5 has more groups, one in the other, than any ResNet's")
         try:
             messages = self.parts.messages(address)

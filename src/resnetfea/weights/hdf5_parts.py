@@ -22,7 +22,7 @@ ENTRY = 40  # bytes of a symbol table's entry
 SOFT_LINK = 2  # an entry's cache type
 SHARED = 2  # a message's flag: its body lies elsewhere
 CONTINUATION = 0x10  # a message that says where the header goes on
-MAX_STEPS = 2_000_000  # parts, messages and texts: seconds of work; a ResNet-152 with its optimiser's state has 50,000
+MAX_STEPS = 500_000  # parts, messages and texts, seconds of work; a ResNet-152 with its optimiser's state has 50,000
 
 
 class Message(NamedTuple):
