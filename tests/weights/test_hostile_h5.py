@@ -198,6 +198,19 @@ def attributes(file: Any) -> None:
     file["a"].attrs.update({f"x{i}": i for i in range(99)})
 
 
+@pytest.mark.parametrize("level", [0, 1, 8, 9])
+def test_a_tree_that_leads_back_to_itself(level: int, refuse: Refuse) -> None:
+    data, _, _ = two()
+    root = data.index(b"TREE")
+    height, child = root + 5, root + 32
+    changed = bytearray(data)
+    changed[height] = level
+    changed[child : child + 8] = struct.pack("<Q", root)
+    with pytest.raises(ResnetFeaError, match="not where its HDF5 says|overlap"):
+        h5_file.read(bytes(changed))
+    refuse(bytes(changed))
+
+
 GOOD: dict[str, tuple[Fill, dict[str, Any]]] = {
     "one leaf of names": (many(8, "a{}/0"), {}),
     "a tree of names": (many(600, "a{}/0"), {}),

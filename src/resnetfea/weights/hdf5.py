@@ -8,6 +8,7 @@ sum can't exceed the file.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,11 +82,11 @@ class _Walk:
         for name, child in self._children(messages, kinds):
             self._object(child, f"{path}/{name}" if path else name, depth + 1)
 
-    def _children(self, messages: list[Message], kinds: dict[int, memoryview]) -> list[tuple[str, int]]:
-        """Names in a group, of the old kind (a symbol table) or the new (link messages)."""
+    def _children(self, messages: list[Message], kinds: dict[int, memoryview]) -> Iterable[tuple[str, int]]:
+        """Names in a group, of the old kind (a symbol table, read as it is asked for) or the new (link messages)."""
         if SYMBOL_TABLE in kinds:
             tree, heap = unpack("<QQ", kinds[SYMBOL_TABLE])
-            return list(self.parts.entries(tree, heap, self.root))
+            return self.parts.entries(tree, heap, self.root)
         if LINK_INFO not in kinds:
             raise ResnetFeaError("its HDF5 holds what is neither a group nor a dataset")
         version, flags = unpack("<BB", kinds[LINK_INFO])

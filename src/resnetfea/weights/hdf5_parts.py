@@ -151,6 +151,7 @@ class Parts:
             if magic != b"SNOD" or version != 1 or count > 2 * root.leaf_k:
                 raise ResnetFeaError("a group's names are not where its HDF5 says")
             for at in range(8, 8 + count * ENTRY, ENTRY):
+                self.step()
                 offset, address, cached = struct.unpack_from("<QQI", node, at)
                 if cached == SOFT_LINK:
                     raise ResnetFeaError("it holds a soft link, which no weights need")
