@@ -206,7 +206,7 @@ def test_a_tree_that_leads_back_to_itself(level: int, refuse: Refuse) -> None:
     changed = bytearray(data)
     changed[height] = level
     changed[child : child + 8] = struct.pack("<Q", root)
-    with pytest.raises(ResnetFeaError, match="not where its HDF5 says|overlap"):
+    with pytest.raises(ResnetFeaError, match=r"not where its HDF5 says|overlap"):
         h5_file.read(bytes(changed))
     refuse(bytes(changed))
 
