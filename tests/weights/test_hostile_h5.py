@@ -122,6 +122,7 @@ HOSTILE: dict[str, tuple[Fill, dict[str, Any], str]] = {  # who writes it, how, 
     "a name in Latin-1": (lambda file: file.create_group(b"\xe9"), {}, "not UTF-8"),
     "names in a heap by track_order": (many_names, {"track_order": True}, "track_order"),
     "names in a heap by libver": (many_names, {"libver": "latest"}, "libver"),
+    "nothing, of impossible sizes": (of(None, shape=(0, 1 << 62), dtype="f4"), {}, "0 bytes are there"),
     "nothing": (lambda file: None, {}, "no numbers"),
 }
 

@@ -12,6 +12,7 @@ from resnetfea.errors import ResnetFeaError
 
 BFLOAT16 = "bfloat16"  # numpy has none: the upper half of a float32
 MAX_RANK = 8  # a convolution's weight has 4
+MAX_NUMBERS = 1 << 48  # in a shape, zeros left out: numpy makes no array of (0, 2^63), though it has no numbers
 MAX_TENSORS = 100_000  # a ResNet-152 detector with its optimiser's state has some 3,000
 ITEM_BYTES = {BFLOAT16: 2}
 
@@ -19,6 +20,11 @@ ITEM_BYTES = {BFLOAT16: 2}
 def item_bytes(dtype: str) -> int:
     """Bytes of one element of a numpy type, or of bfloat16."""
     return ITEM_BYTES.get(dtype) or np.dtype(dtype).itemsize
+
+
+def is_possible(shape: tuple[int, ...]) -> bool:
+    """Whether numpy can make an array of this shape."""
+    return all(size >= 0 for size in shape) and math.prod(size or 1 for size in shape) < MAX_NUMBERS
 
 
 def from_bytes(dtype: str, shape: tuple[int, ...], data: bytes | memoryview) -> NDArray[Any]:
@@ -29,7 +35,7 @@ def from_bytes(dtype: str, shape: tuple[int, ...], data: bytes | memoryview) -> 
     """
     if len(shape) > MAX_RANK:  # asked first: a product of a million sizes takes minutes
         raise ResnetFeaError(f"has {len(shape)} dimensions")
-    if any(size < 0 for size in shape) or math.prod(shape) * item_bytes(dtype) != len(data):
+    if not is_possible(shape) or math.prod(shape) * item_bytes(dtype) != len(data):
         raise ResnetFeaError(f"{len(data)} bytes are there for a {dtype} tensor of shape {shape}")
     if dtype == BFLOAT16:
         upper = np.frombuffer(data, "<u2").astype(np.uint32) << 16

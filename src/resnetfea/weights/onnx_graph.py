@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, from_bytes
+from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, from_bytes, is_possible
 from resnetfea.weights.protobuf import fields
 
 LEAST_INPUTS = {"Conv": 2, "BatchNormalization": 5}  # nodes whose weights are taken
@@ -135,7 +135,7 @@ def _array(tensor: TensorProto) -> NDArray[Any]:
     if tensor.HasField("raw_data"):
         return from_bytes(dtype, shape, tensor.raw_data)
     numbers = len(getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type)))
-    if len(shape) > MAX_RANK or any(size < 0 for size in shape) or math.prod(shape) != numbers:
+    if len(shape) > MAX_RANK or not is_possible(shape) or math.prod(shape) != numbers:
         raise ResnetFeaError(f"{numbers} numbers are there for {len(shape)} dimensions {shape[:MAX_RANK]}")
     return numpy_helper.to_array(tensor)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import numpy_pickle
-from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, MAX_TENSORS, from_bytes, item_bytes
+from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, MAX_TENSORS, from_bytes, is_possible, item_bytes
 from resnetfea.weights.pickle_machine import Global, Machine, Source, UnsafePickle
 from resnetfea.weights.pickle_words import PLAIN_CALLS
 from resnetfea.weights.raw import RawFile
@@ -159,6 +159,7 @@ def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) 
         or not isinstance(stride, tuple)
         or not len(size) == len(stride) <= MAX_RANK
         or not all(type(n) is int and 0 <= n < MAX_NUMBER for n in (offset, *size, *stride))
+        or not is_possible(size)
     ):
         raise UnsafePickle("its pickle builds a tensor from what is not a storage with sizes")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
