@@ -14,11 +14,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from resnetfea.network.variant import Variant
+from resnetfea.weights.ecosystems import KERAS
 from rich_weights import rich_state
 from weights.making import WRITERS as CONTAINERS
-from weights.making import Arrays
+from weights.making import Arrays, h5_of
 from weights.making_pickles import python2_pickle
 
 SECONDS, TIMES = 1.0, 3.0
@@ -40,7 +45,17 @@ print(json.dumps({"seconds": best, "memory": peak() - before}))
 
 def writers() -> dict[str, Callable[[Arrays], bytes]]:
     """Containers that nothing but Python is needed to write."""
-    return {**CONTAINERS, "pickle": lambda arrays: python2_pickle(arrays, key=b"model")}
+    return {**CONTAINERS, "pickle": lambda arrays: python2_pickle(arrays, key=b"model"), "h5 of Keras": keras_of}
+
+
+def keras_of(arrays: Arrays) -> bytes:
+    """Kernels (k, k, in, out), and a bias for each of them."""
+    stored: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        stored[KERAS.theirs(name)] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+        if array.ndim == 4:
+            stored[KERAS.theirs(name.replace(".weight", ".bias"))] = np.ones(len(array), np.float32)
+    return h5_of(stored)
 
 
 def main(names: list[str]) -> int:
