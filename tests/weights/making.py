@@ -22,6 +22,7 @@ from resnetfea.weights.torch_file import LEGACY_START
 CANARY = "canary"  # a file that appears where a hostile file could run something
 FOUR = np.arange(4, dtype="<f4").tobytes()
 Refuse = Callable[[bytes], None]
+Fill = Callable[[Any], Any]  # puts something into an open h5py.File
 DATA = Path(__file__).resolve().parents[1] / "data"
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -169,12 +170,17 @@ def ckpt_of(arrays: Arrays) -> bytes:
     )
 
 
-def h5(fill: Callable[[Any], None], **how: Any) -> bytes:
+def h5(fill: Fill, **how: Any) -> bytes:
     """What h5py writes while `fill` has its file."""
     stream = BytesIO()
     with h5py.File(stream, "w", **how) as file:
         fill(file)
     return stream.getvalue()
+
+
+def h5_dataset(data: Any, name: str = "a", **how: Any) -> Fill:
+    """Who fills a file with one dataset."""
+    return lambda file: file.create_dataset(name, data=data, **how)
 
 
 def h5_of(arrays: Arrays) -> bytes:
