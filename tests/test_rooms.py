@@ -11,6 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "resnetfea"
 PLAIN = {
+    "resnetfea.atomic",
+    "resnetfea.cache_folder",
     "resnetfea.errors",
     "resnetfea.cpu_guard",
     "resnetfea.import_order",
@@ -19,7 +21,7 @@ PLAIN = {
 ROOMS = {  # what a room may import of ours besides itself, and of others besides the standard library
     "weights": (set(), {"numpy", "onnx", "safetensors"}),
     "network": ({"weights"}, {"numpy", "mindspore"}),
-    "engine": ({"weights", "network"}, {"numpy", "openvino", "platformdirs", "mindspore"}),
+    "engine": ({"weights", "network"}, {"numpy", "openvino", "mindspore"}),
     "features": ({"weights", "engine"}, {"numpy", "PIL", "pyarrow", "rich"}),
 }
 EXPORTERS = {"export.py", "mindspore_engine.py"}  # the only files of engine/ that may import mindspore

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from resnetfea import cache_folder
 from resnetfea.engine import cache, cores
 
 
 @pytest.fixture(autouse=True)
 def _own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
 
 
 def fill(folder: Path) -> None:
@@ -36,7 +37,7 @@ def test_a_failure_leaves_nothing() -> None:
 
     with pytest.raises(ZeroDivisionError):
         cache.entry("graphs", {}, broken)
-    assert list((cache.folder() / "graphs").iterdir()) == []
+    assert list((cache_folder.folder() / "graphs").iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.write_text("whOle"), lambda p: p.unlink(), lambda p: p.write_text("")])
@@ -48,8 +49,8 @@ def test_a_damaged_entry_is_made_again(name: str, damage: Callable[[Path], None]
 
 def test_what_a_killed_maker_left_is_swept_but_not_what_is_being_made() -> None:
     for name, age in ((".old.x", 2 * cache.ABANDONED), (".new.x", 0)):
-        (cache.folder() / "graphs" / name).mkdir(parents=True)
-        os.utime(cache.folder() / "graphs" / name, (time.time() - age,) * 2)
+        (cache_folder.folder() / "graphs" / name).mkdir(parents=True)
+        os.utime(cache_folder.folder() / "graphs" / name, (time.time() - age,) * 2)
     entry = cache.entry("graphs", {}, fill)
     assert {path.name for path in entry.parent.iterdir()} == {entry.name, ".new.x"}
 
@@ -72,10 +73,10 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "file" / "cache"))
     entry = cache.entry("graphs", {}, fill)
     assert (entry / "model").read_text() == "whole"
-    assert cache.VARIABLE in caplog.text
+    assert cache_folder.VARIABLE in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from platformdirs import user_cache_dir
+from resnetfea.cache_folder import VARIABLE, folder
 
-VARIABLE = "RESNETFEA_CACHE"
 SUMS = "sha256.json"  # of each file of an entry: a damaged one would give other numbers without a word
 ABANDONED = 3600  # seconds after which nobody works on a half-made entry any more
 
 log = logging.getLogger("resnetfea")
 _temporary: list[tempfile.TemporaryDirectory[str]] = []  # entries of this process, removed when it ends
-
-
-def folder() -> Path:
-    """$RESNETFEA_CACHE, or resnetfea's folder in the user's cache folder."""
-    return Path(os.environ.get(VARIABLE) or user_cache_dir("resnetfea", appauthor=False))
 
 
 def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> Path:

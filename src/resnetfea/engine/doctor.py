@@ -7,8 +7,8 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from resnetfea import cpu_guard
-from resnetfea.engine import cache, cores
+from resnetfea import cache_folder, cpu_guard
+from resnetfea.engine import cores
 
 ISAS = (  # best first: what oneDNN calls the instruction set, and the flags that it needs
     ("avx512_amx", ("amx_tile", "amx_int8", "amx_bf16")),
@@ -36,7 +36,7 @@ def facts() -> dict[str, Any]:
         "pillow": _version("pillow"),
         "python": platform.python_version(),
         "resnetfea": _version("resnetfea"),
-        "cache": str(cache.folder()),
+        "cache": str(cache_folder.folder()),
     }
 
 
