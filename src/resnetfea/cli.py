@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
 from resnetfea import __version__
-from resnetfea.errors import ResnetFeaError, printable
-
-SHOWN = 6  # names of a long list that a person gets to see
-FATAL, SOME_FAILED, INTERRUPTED = 1, 3, 130  # 2, wrong usage, is typer's own
+from resnetfea.cli_output import SOME_FAILED, errors, number, show, text
 
 app = typer.Typer(
     name="resnetfea",
@@ -52,8 +45,9 @@ class Decode(StrEnum):
 
 
 WeightsOption = Annotated[
-    str, typer.Option("--weights", "-w", help="Weights file (.pth .safetensors .ckpt .onnx) or known name.")
+    str, typer.Option("--weights", "-w", help="Weights file (.pth .safetensors .ckpt .onnx), URL, or known name.")
 ]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing; make no connection at all.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -72,6 +66,7 @@ def extract(
     shard_size: Annotated[int, typer.Option(min=1, help="Images of one Parquet file.")] = 1024,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run in OUT first.")] = False,
+    offline: OfflineOption = False,
 ) -> None:
     """Features of a folder of images, as Parquet files.
 
@@ -81,7 +76,7 @@ def extract(
     \b
     Examples:
       resnetfea extract photos/ -o features/
-      resnetfea extract photos/ -o features/ --weights resnet50-0676ba61.pth --layers c5
+      resnetfea extract photos/ -o features/ --weights imagenet --layers c5
       resnetfea extract photos/ -o features/ --resume
 
     Exit codes: 0 all done; 1 a fatal error; 2 wrong usage; 3 done, but some images failed; 130 interrupted.
@@ -89,12 +84,14 @@ def extract(
     if resume and overwrite:
         raise typer.BadParameter("--resume and --overwrite exclude each other", param_hint="--resume")
     wanted = _layers(layers)
-    with _errors(out):
+    with errors():
         from resnetfea.features.extract import extract as run
-        from resnetfea.features.progress import bar
+        from resnetfea.features.progress import bar, download_bar
         from resnetfea.weights import read
 
-        found = read(weights)
+        with download_bar() as progress:
+            found = read(weights, offline=offline, progress=progress)
+    with errors(out):
         if found.recipe_of.startswith("assumed"):
             typer.echo(f"{found.path}: its recipe is not known; {found.recipe_of} (see `inspect`)", err=True)
         with bar() as progress:
@@ -111,19 +108,20 @@ def extract(
                 existing="resume" if resume else "overwrite" if overwrite else "refuse",
                 progress=progress,
             )
-    typer.echo(f"{_text(out)}/features-*.parquet: {_number(done.images, 'image')} in {_number(done.shards, 'file')}")
+    typer.echo(f"{text(out)}/features-*.parquet: {number(done.images, 'image')} in {number(done.shards, 'file')}")
     if done.done:
-        rate = f"{_number(done.done, 'image')} in {done.seconds:.1f} s, {done.done / done.seconds:.1f} a second"
+        rate = f"{number(done.done, 'image')} in {done.seconds:.1f} s, {done.done / done.seconds:.1f} a second"
         typer.echo(f"this run: {rate}, after {done.start:.1f} s to start")
     if done.failures:
-        typer.echo(f"{done.failures} failed; {_text(out)}/failures.parquet says which and why", err=True)
+        typer.echo(f"{done.failures} failed; {text(out)}/failures.parquet says which and why", err=True)
         raise typer.Exit(SOME_FAILED)
 
 
 @app.command()
 def inspect(
-    weights: Annotated[str, typer.Argument(metavar="W", help="Weights file or known name.")],
+    weights: Annotated[str, typer.Argument(metavar="W", help="Weights file, URL, or known name.")],
     as_json: JsonOption = False,
+    offline: OfflineOption = False,
 ) -> None:
     """What a weights file is: container, ecosystem, variant, recipe, and what is missing or left over.
 
@@ -132,10 +130,12 @@ def inspect(
       resnetfea inspect resnet50-0676ba61.pth
       resnetfea inspect opennsfw --json
     """
-    with _errors():
+    with errors():
+        from resnetfea.features.progress import download_bar
         from resnetfea.weights import look
 
-        found = look(weights)
+        with download_bar() as progress:
+            found = look(weights, offline=offline, progress=progress)
     facts = {
         "file": str(found.path),
         "container": found.container,
@@ -152,7 +152,30 @@ def inspect(
         "unused": found.unused,
         "problems": found.problems,
     }
-    _show(facts, as_json)
+    show(facts, as_json)
+
+
+@app.command()
+def weights(as_json: JsonOption = False) -> None:
+    """The weights that are known by name: what they are, licence, size, whether a sha256 is known, what is cached.
+
+    \b
+    Examples:
+      resnetfea weights --json
+      resnetfea extract photos/ -o features/ --weights imagenet
+    """
+    with errors():
+        from resnetfea.weights.locate import facts
+
+        found = facts()
+    if as_json:
+        typer.echo(json.dumps({"weights": found}, indent=2))
+        return
+    for one in found:
+        size = f"{one['size'] / 1e6:.0f} MB" if one["size"] else "-"
+        known = "sha256" if one["sha256"] else "first use"
+        here = "cached" if one["cached"] else "-"
+        typer.echo(f"{one['name']:15} {size:>6}  {known:9}  {here:6}  {one['licence']:23}  {one['what']}")
 
 
 @app.command()
@@ -165,7 +188,7 @@ def doctor(as_json: JsonOption = False) -> None:
     """
     from resnetfea.engine.doctor import facts
 
-    _show(facts(), as_json)
+    show(facts(), as_json)
 
 
 def _version(value: bool) -> None:
@@ -183,15 +206,6 @@ def _root(
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture stands in the failures
 
 
-def _text(path: Path | str) -> str:
-    """A path for a terminal: bytes that are not UTF-8 as \\xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count != 1 else ''}"
-
-
 def _layers(text: str) -> list[str]:
     """The layers asked for, in the network's order."""
     from resnetfea.engine.layers import LAYERS
@@ -203,38 +217,3 @@ def _layers(text: str) -> list[str]:
             f"there is no layer {', '.join(unknown)!r}; choose from c2,c3,c4,c5", param_hint="--layers"
         )
     return [layer for layer in LAYERS if layer in asked]
-
-
-def _show(facts: dict[str, Any], as_json: bool) -> None:
-    """As JSON, or a line for each fact."""
-    if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-        return
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {part}" for key, part in value.items())
-        elif isinstance(value, tuple | list):
-            value = ", ".join(map(str, value[:SHOWN])) or "nothing"
-            value += f", ... ({len(facts[name])} in all; --json lists them)" if len(facts[name]) > SHOWN else ""
-        typer.echo(f"{name:24} {printable(str(value))}")
-
-
-@contextmanager
-def _errors(out: Path | None = None) -> Iterator[None]:
-    """A user's mistake, a full disk, and Ctrl-C become one line and an exit code; a bug keeps its traceback."""
-    kept = f"; {out} keeps the finished shards, --resume goes on with them" if out else ""
-    try:
-        yield
-    except ResnetFeaError as error:
-        _stop(str(error), FATAL)
-    except OSError as error:
-        file = error.filename or out
-        _stop(f"{file}: {error.strerror or error}{kept}" if file else str(error), FATAL)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the message
-        _stop(f"interrupted{kept}", INTERRUPTED)
-
-
-def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(_text(f"resnetfea: {message}"), err=True)
-    raise typer.Exit(code)

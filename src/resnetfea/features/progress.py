@@ -1,4 +1,4 @@
-"""The progress bar on stderr: share done, images a second, time left. Silent where stderr is not a terminal."""
+"""The progress bars on stderr: share done, speed, time left. Silent where stderr is not a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
 
@@ -21,6 +31,31 @@ def bar() -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("extract", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def download_bar() -> Iterator[Callable[[int, int], None]]:
+    """A function to be told how many bytes are here, of how many (0: unknown). Shows nothing before the first."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    progress = Progress(
+        BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True
+    )
+    tasks: list[TaskID] = []
+
+    def show(done: int, total: int) -> None:
+        if not tasks:
+            tasks.append(progress.add_task("download"))
+            progress.start()
+        progress.update(tasks[0], completed=done, total=total or None)
+
+    try:
+        yield show
+    finally:
+        if tasks:
+            progress.stop()
 
 
 class _Rate(ProgressColumn):

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from resnetfea.errors import ResnetFeaError, printable
 from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, ckpt_file, h5_file, known, onnx_file, pickle_file, safetensors_file, torch_file
+from resnetfea.weights.known import Published
+from resnetfea.weights.locate import Progress, locate
 from resnetfea.weights.matching import check, match
 from resnetfea.weights.raw import RawFile
 from resnetfea.weights.recipe import TORCHVISION, Recipe
@@ -61,30 +63,49 @@ class Weights:
     fpn: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def read(weights: str | Path) -> Weights:
-    """The weights in a file, or under a known name.
+def read(weights: str | Path, *, offline: bool = False, progress: Progress | None = None) -> Weights:
+    """The weights in a file, behind a URL, or under a known name (known.py).
+
+    Args:
+        weights: what is not on this machine yet is downloaded into the cache, verified.
+        offline: make no connection. RESNETFEA_OFFLINE=1 and HF_HUB_OFFLINE=1 say so too.
+        progress: of a download, called with bytes done and bytes in all (0 where unknown).
 
     Raises:
-        ResnetFeaError: not a file that can be read, or a tensor is missing, unknown, or of a wrong shape or type.
+        ResnetFeaError: it can't be had or read, or a tensor is missing, unknown, or of a wrong shape or type.
     """
-    found = look(weights)
+    found = look(weights, offline=offline, progress=progress)
     if found.problems:
         raise _error(found.path, "not the weights of a plain ResNet", "; ".join(found.problems))
     return found
 
 
-def look(weights: str | Path) -> Weights:
+def look(weights: str | Path, *, offline: bool = False, progress: Progress | None = None) -> Weights:
     """The same for a file that may be incomplete: what is wrong stands in `problems`.
 
     Raises:
-        ResnetFeaError: not a file, or its container can't be read.
+        ResnetFeaError: not a file that can be had, or its container can't be read.
     """
-    path = known.locate(weights)
-    data = _bytes_of(path)
+    located = locate(weights, limit=MAX_BYTES, offline=offline, progress=progress)
+    path, data = located.path, _bytes_of(located.path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    located.check(sha256)
     try:
-        return _understood(path, data, hashlib.sha256(data).hexdigest())
+        found = _understood(path, data, sha256)
     except ResnetFeaError as error:
         raise _error(path, "cannot be read as weights", str(error)) from error
+    located.pin(sha256, len(data))  # only now: what is no weights file is not what its publisher meant
+    return _as_published(found, located.published or known.with_sha256(sha256))
+
+
+def _as_published(found: Weights, published: Published | None) -> Weights:
+    """With what the publisher says, where the file can't tell."""
+    if published is None:
+        return found
+    found = replace(found, variant=replace(found.variant, **published.variant))
+    if published.recipe is None:
+        return found
+    return replace(found, recipe=published.recipe, recipe_of=published.publisher)
 
 
 def _error(path: Path, what: str, why: str) -> ResnetFeaError:
@@ -102,14 +123,15 @@ def _bytes_of(path: Path) -> bytes:
             raise ResnetFeaError(f"{path}: {status.st_size:,} bytes; no ResNet's weights need more than {MAX_BYTES:,}")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ResnetFeaError(f"{path}: no such weights file; give a path, or the name {known.DEFAULT}") from error
+        raise ResnetFeaError(
+            f"{path}: no such weights file; give a path, a URL, or one of {', '.join(known.KNOWN)}"
+        ) from error
     except (OSError, ValueError) as error:
         raise ResnetFeaError(f"{path}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _understood(path: Path, data: bytes, sha256: str) -> Weights:
     reader = _reader(data)
-    whose, recipe = known.RECIPES.get(sha256, ("", None))
     if reader is None:
         onnx = onnx_file.read(data)
         shapes = {name: array.shape for name, array in onnx.tensors.items()}
@@ -121,8 +143,8 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
             container="onnx",
             ecosystem="onnx",
             variant=variant,
-            recipe=recipe or TORCHVISION,
-            recipe_of=whose or "assumed: torchvision",
+            recipe=TORCHVISION,
+            recipe_of="assumed: torchvision",
             tensors=checked.tensors,
             count=onnx.count,
             missing=checked.missing,
@@ -137,8 +159,8 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
         container=raw.container,
         ecosystem=found.ecosystem.name,
         variant=found.variant,
-        recipe=recipe or found.ecosystem.recipe,
-        recipe_of=whose or found.ecosystem.name,
+        recipe=found.ecosystem.recipe,
+        recipe_of=found.ecosystem.name,
         tensors=found.tensors,
         count=len(raw.tensors),
         missing=found.missing,

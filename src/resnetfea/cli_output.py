@@ -1,0 +1,62 @@
+"""What commands print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+from resnetfea.errors import ResnetFeaError, printable
+
+SHOWN = 6  # names of a long list that a person gets to see
+FATAL, SOME_FAILED, INTERRUPTED = 1, 3, 130  # 2, wrong usage, is typer's own
+
+
+def text(path: Path | str) -> str:
+    """A path for a terminal: bytes that are not UTF-8 as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
+def show(facts: dict[str, Any], as_json: bool) -> None:
+    """As JSON, or a line for each fact."""
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {part}" for key, part in value.items())
+        elif isinstance(value, tuple | list):
+            value = ", ".join(map(str, value[:SHOWN])) or "nothing"
+            value += f", ... ({len(facts[name])} in all; --json lists them)" if len(facts[name]) > SHOWN else ""
+        typer.echo(f"{name:24} {printable(str(value))}")
+
+
+@contextmanager
+def errors(out: Path | None = None) -> Iterator[None]:
+    """A user's mistake, a full disk, and Ctrl-C become one line and an exit code; a bug keeps its traceback."""
+    kept = f"; {out} keeps the finished shards, --resume goes on with them" if out else ""
+    try:
+        yield
+    except ResnetFeaError as error:
+        _stop(str(error), FATAL)
+    except OSError as error:
+        file = error.filename or out
+        _stop(f"{file}: {error.strerror or error}{kept}" if file else str(error), FATAL)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the message
+        _stop(f"interrupted{kept}", INTERRUPTED)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(text(f"resnetfea: {message}"), err=True)
+    raise typer.Exit(code)
