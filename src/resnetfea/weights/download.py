@@ -16,7 +16,15 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urljoin, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+)
 
 from resnetfea import __version__
 from resnetfea.errors import ResnetFeaError, printable
@@ -158,10 +166,9 @@ def _answer(url: str, part: Part, version: Version | None) -> HTTPResponse:
     headers = {"User-Agent": f"resnetfea/{__version__}", "Accept-Encoding": "identity"}
     if version:
         headers |= {"Range": f"bytes={part.size}-", "If-Range": version.validator}
-    opener = build_opener(_NoRedirects)  # with the environment's proxies
     for _ in range(HOPS):
         try:
-            answer: HTTPResponse = opener.open(Request(url, headers=headers), timeout=TIMEOUT)
+            answer: HTTPResponse = _opener().open(Request(url, headers=headers), timeout=TIMEOUT)
             return answer
         except HTTPError as error:
             error.close()  # its text is not wanted, and might never end
@@ -186,11 +193,13 @@ def _answer(url: str, part: Part, version: Version | None) -> HTTPResponse:
     raise ResnetFeaError(f"{url}: more than {HOPS} redirects")
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """Redirects come back as HTTPError: urllib's own way reads their text to its end, and takes https to http."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
+def _opener() -> OpenerDirector:
+    """With the environment's proxies, but no redirects: urllib's own way reads their text, however long it is, and goes
+    from https to http. Nor ftp or file."""
+    opener = OpenerDirector()
+    for handler in (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
+        opener.add_handler(handler())
+    return opener
 
 
 def _redirected(url: str, location: str) -> str:
