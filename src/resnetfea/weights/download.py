@@ -14,17 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from urllib import request
 from urllib.error import HTTPError, URLError
 from urllib.parse import urljoin, urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-)
 
 from resnetfea import __version__
 from resnetfea.errors import ResnetFeaError, printable
@@ -168,7 +160,7 @@ def _answer(url: str, part: Part, version: Version | None) -> HTTPResponse:
         headers |= {"Range": f"bytes={part.size}-", "If-Range": version.validator}
     for _ in range(HOPS):
         try:
-            answer: HTTPResponse = _opener().open(Request(url, headers=headers), timeout=TIMEOUT)
+            answer: HTTPResponse = _opener().open(request.Request(url, headers=headers), timeout=TIMEOUT)
             return answer
         except HTTPError as error:
             error.close()  # its text is not wanted, and might never end
@@ -193,12 +185,12 @@ def _answer(url: str, part: Part, version: Version | None) -> HTTPResponse:
     raise ResnetFeaError(f"{url}: more than {HOPS} redirects")
 
 
-def _opener() -> OpenerDirector:
+def _opener() -> request.OpenerDirector:
     """With the environment's proxies, but no redirects: urllib's own way reads their text, however long it is, and goes
     from https to http. Nor ftp or file."""
-    opener = OpenerDirector()
-    for handler in (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
-        opener.add_handler(handler())
+    opener = request.OpenerDirector()
+    for name in ("ProxyHandler", "HTTPHandler", "HTTPSHandler", "HTTPDefaultErrorHandler", "HTTPErrorProcessor"):
+        opener.add_handler(getattr(request, name)())
     return opener
 
 

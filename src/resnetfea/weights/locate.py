@@ -99,7 +99,7 @@ def published_as(weights: str | Path) -> Published | None:
         return None
     download.check_url(text)
     url = text.partition("#")[0]
-    last = re.sub(r"[^A-Za-z0-9._-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])[-100:]  # names end at 255
+    last = re.sub(r"[^A-Za-z0-9._-]", "_", unquote(urlsplit(url).path.rpartition("/")[2]))[-100:]  # names end at 255
     key = hashlib.sha256(url.encode()).hexdigest()[:16]
     return Published(url=url, file=f"{key}-{last}", publisher=url, what="", licence="not known")
 
