@@ -439,6 +439,12 @@ def test_who_waits_goes_on_when_the_other_is_killed(server: Server, tmp_path: Pa
     assert len(server.asked) == 2
 
 
+def test_a_file_that_is_there_already_is_left_alone(server: Server, fetch: Fetch, tmp_path: Path) -> None:
+    (tmp_path / "file.pth").write_bytes(OTHER)
+    assert fetch() == OTHER
+    assert server.asked == []
+
+
 def test_without_locks_each_downloads_for_itself(server: Server, fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -22,6 +23,7 @@ MIRROR = "RESNETFEA_MIRROR"
 TAG = "Signature: 8a477f597d28d172789f06886806bc55\n"  # bford.info/cachedir: backups leave such a folder out
 
 Progress = Callable[[int, int], None]
+log = logging.getLogger("resnetfea")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +161,7 @@ def _fetch(
         raise ResnetFeaError(f"{name}: not in the cache, and {why} forbids to download it; {by_hand}")
     url = _mirrored(name, published, sha256)
     expected = download.Expected(sha256=sha256, prefix=published.prefix, size=published.size, limit=limit)
-    download.log.info("downloading %s from %s (licence: %s)", name, url, published.licence)
+    log.info("downloading %s", url if name == url else f"{name} from {url} (licence: {published.licence})")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tag = path.with_name("CACHEDIR.TAG")  # not above: RESNETFEA_CACHE may be a folder with other things in it
