@@ -23,8 +23,8 @@ def resnet50(
     """A ResNet-50 that gives (c2, c3, c4, c5) of images (N, 3, H, W), normalised by the weights' recipe.
 
     Args:
-        weights: a file (.pth .safetensors .ckpt .onnx), the name "opennsfw", what resnetfea.read gave, or None for
-            He initialisation.
+        weights: a file (.pth .safetensors .ckpt .onnx), a URL, a known name such as "imagenet", what
+            resnetfea.read gave, or None for He initialisation.
         variant: how the network computes; None takes what the weights need.
         weights_update: train stem and layer1 too, which are frozen otherwise.
         seed: of the initialisation, where weights is None.
