@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from resnetfea.atomic import sync
 from resnetfea.cache_folder import VARIABLE, folder
 
 SUMS = "sha256.json"  # of each file of an entry: a damaged one would give other numbers without a word
@@ -43,7 +44,7 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
         sums = {path.name: _sha256(path) for path in work.iterdir()}
         (work / SUMS).write_text(json.dumps(sums))
         for path in work.iterdir():
-            _sync(path)
+            sync(path)
         work.chmod(0o755)  # mkdtemp's 0700 would lock out others who share the cache
         if final.is_dir() and not _is_whole(final):
             log.warning("%s was damaged and is made again", final)
@@ -53,7 +54,7 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
         except OSError:  # another process was first: its entry is the same
             if not final.is_dir():
                 raise
-        _sync(final.parent)
+        sync(final.parent)
     finally:
         for path in (work, *_abandoned(final.parent)):
             shutil.rmtree(path, ignore_errors=True)
@@ -83,14 +84,3 @@ def _abandoned(parent: Path) -> list[Path]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """To the disk, so that a power cut leaves no entry of zeros under a final name. Windows syncs no folders."""
-    if path.is_dir() and os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,10 +8,9 @@ under a final name: temporary name in the same folder, flush, fsync, rename, fsy
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from resnetfea.atomic import committed
 from resnetfea.errors import ResnetFeaError
 
 FAILURES_KEY = b"resnetfea.failures"
@@ -165,29 +165,9 @@ def _failures(footer: Any) -> list[list[str]]:
     return list(json.loads((footer.metadata or {}).get(FAILURES_KEY, b"[]")))
 
 
-@contextmanager
-def _committed(final: Path) -> Iterator[Path]:
+def _committed(final: Path) -> AbstractContextManager[Path]:
     """A temporary path that becomes the final one where the block ends well, and vanishes where it does not."""
-    partial = final.with_name(f".{final.name}{PARTIAL}")
-    try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, final)
-        _sync_folder(final.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """The folder's names to the disk. Windows has no such call and needs none."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    return committed(final, final.with_name(f".{final.name}{PARTIAL}"))
 
 
 @contextmanager
