@@ -8,19 +8,22 @@ TensorProto { repeated int64 dims = 1; string tensor_type = 2; bytes tensor_cont
 from __future__ import annotations
 
 import binascii
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
+import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, MAX_TENSORS, from_bytes
-from resnetfea.weights.protobuf import Field, fields, text, varint
+from resnetfea.weights.protobuf import Field, encoded, fields, opening, text, varint
 from resnetfea.weights.raw import RawFile
 
 DTYPES = {
     "Float32": "f4", "Float16": "f2", "BFloat16": BFLOAT16, "Float64": "f8", "Int64": "i8", "Int32": "i4",
     "Int16": "i2", "Int8": "i1", "UInt8": "u1", "UInt16": "u2", "UInt32": "u4", "UInt64": "u8", "Bool": "?",
 }  # fmt: skip
+CARD = 1000  # field of our own, behind the parameters; protobuf skips what it does not know (load_checkpoint 2.8, 2.10)
 CRC, CRC_BYTES = b"crc_num", 10  # behind the message where it was saved with crc_check=True
 
 
@@ -36,7 +39,11 @@ def looks_like(data: bytes) -> bool:
 def read(data: bytes) -> RawFile:
     """All parameters of the checkpoint."""
     tensors: dict[str, NDArray[Any]] = {}
+    card: bytes | None = None
     for number, value in fields(_without_crc(data)):
+        if number == CARD and isinstance(value, memoryview) and card is None:
+            card = bytes(value)
+            continue
         if number != 1 or not isinstance(value, memoryview):
             raise ResnetFeaError(f"field {number} is not one of a MindSpore checkpoint")
         if len(tensors) == MAX_TENSORS:
@@ -54,7 +61,19 @@ def read(data: bytes) -> RawFile:
             raise ResnetFeaError(f"parameter {name}: {error}") from error
     if not tensors:
         raise ResnetFeaError("holds no parameters")
-    return RawFile("ckpt", tensors)
+    return RawFile("ckpt", tensors, card=card)
+
+
+def write(stream: BinaryIO, tensors: Mapping[str, NDArray[np.float32]], card: bytes) -> None:
+    """As mindspore.save_checkpoint does, with the card behind the parameters."""
+    for name, array in tensors.items():
+        dims = b"".join(encoded(1, size) for size in array.shape)
+        head = dims + encoded(2, b"Float32") + opening(3, array.nbytes)
+        tag = encoded(1, name.encode())
+        tensor = opening(2, len(head) + array.nbytes)
+        stream.write(opening(1, len(tag) + len(tensor) + len(head) + array.nbytes) + tag + tensor + head)
+        stream.write(array.astype("<f4", copy=False).data)
+    stream.write(encoded(CARD, card))
 
 
 def _without_crc(data: bytes) -> memoryview:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, not_plain
+from resnetfea.weights import card as cards
 from resnetfea.weights.arrays import as_float32
 from resnetfea.weights.ecosystem import WRAPPERS, Ecosystem
 from resnetfea.weights.ecosystems import BY_AUTHOR, ECOSYSTEMS
@@ -36,11 +37,13 @@ class Match(Checked):
     """What of a file is a backbone, and whose.
 
     Attributes:
+        recipe_of: whose recipe stands in `ecosystem`: its own, or that of the file this one was converted from.
         fc, fpn: the classifier and the feature pyramid, by canonical names; empty unless complete.
         unused: the file's own names of what the backbone does not take, those of fc and fpn among them.
     """
 
     ecosystem: Ecosystem
+    recipe_of: str
     variant: Variant
     fc: Floats
     fpn: Floats
@@ -55,6 +58,9 @@ def match(raw: RawFile, in_file: int) -> Match:
     """
     ecosystem, wrapper, prefix = recognise(raw.tensors)
     ecosystem = replace(ecosystem, **BY_AUTHOR.get((ecosystem.name, raw.author.lower()), {}))
+    card = cards.from_json(raw.card) if raw.card is not None else None
+    if card is not None:
+        ecosystem = replace(ecosystem, variant=card.variant, recipe=card.recipe)
     ours = ecosystem.found(raw.tensors, wrapper, prefix)
     theirs = _one_to_one(ours)
     found = plain({name: raw.tensors[theirs[name]] for name in theirs}, ecosystem)
@@ -69,8 +75,10 @@ def match(raw: RawFile, in_file: int) -> Match:
     unused = [name for name in raw.tensors if ours.get(name, canonical.FC[0]) in (*canonical.FC, *canonical.FPN)]
     unknown = [name for name in unused if name not in ours and not ecosystem.is_beside(name, wrapper)]
     problems = checked.problems + ((f"unknown ({len(unknown)}): {', '.join(unknown)}",) if unknown else ())
+    problems += tuple(card.differences(variant)) if card is not None else ()
     return Match(
         ecosystem=ecosystem,
+        recipe_of=card.recipe_of if card is not None else ecosystem.name,
         variant=variant,
         tensors=checked.tensors,
         fc=_complete(heads, canonical.fc_shapes(heads, variant)),

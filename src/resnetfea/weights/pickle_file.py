@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
+from resnetfea.weights import card as cards
 from resnetfea.weights import numpy_pickle
 from resnetfea.weights.pickle_machine import Machine, Source
 from resnetfea.weights.pickle_words import PLAIN_CALLS
@@ -40,4 +41,15 @@ def read(data: bytes) -> RawFile:
         else:
             beside += (str(name),)
     author = value.get(AUTHOR) if isinstance(value, dict) else None
-    return RawFile("pickle", tensors, beside, wrapper, author if isinstance(author, str) else "")
+    return RawFile(
+        "pickle",
+        tensors,
+        tuple(name for name in beside if name != cards.KEY),
+        wrapper,
+        author if isinstance(author, str) else "",
+        card=_card(value[cards.KEY]) if isinstance(value, dict) and cards.KEY in value else None,
+    )
+
+
+def _card(value: Any) -> bytes:
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"no text"

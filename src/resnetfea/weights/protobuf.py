@@ -46,3 +46,23 @@ def text(data: memoryview) -> str:
         return str(data, "utf-8")
     except UnicodeDecodeError as error:
         raise ResnetFeaError("a name in it is not UTF-8") from error
+
+
+def encoded(number: int, value: bytes | int) -> bytes:
+    """One field: a number, or bytes with their length."""
+    if isinstance(value, int):
+        return _varint(number << 3 | VARINT) + _varint(value)
+    return opening(number, len(value)) + value
+
+
+def opening(number: int, length: int) -> bytes:
+    """What stands in front of a field of so many bytes."""
+    return _varint(number << 3 | BYTES) + _varint(length)
+
+
+def _varint(value: int) -> bytes:
+    groups = bytearray()
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    return bytes((*groups, value))

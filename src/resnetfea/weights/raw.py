@@ -18,6 +18,8 @@ class RawFile:
         beside: names of what else it holds (epoch, optimiser, ...).
         wrapper: the entry that the tensors were taken from, e.g. "state_dict"; empty where they lie bare.
         author: who wrote it, where it says so (detectron2's pickles do).
+        card: what a file written by us says of itself (card.py).
+        unpacked: its size in bytes once decompressed, where it is compressed.
     """
 
     container: str
@@ -25,3 +27,5 @@ class RawFile:
     beside: tuple[str, ...] = field(default=())
     wrapper: str = ""
     author: str = ""
+    card: bytes | None = None
+    unpacked: int = 0

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError, printable
 from resnetfea.network.variant import Variant
-from resnetfea.weights import canonical, ckpt_file, h5_file, known, onnx_file, pickle_file, safetensors_file, torch_file
+from resnetfea.weights import (
+    canonical,
+    ckpt_file,
+    h5_file,
+    known,
+    npz_file,
+    onnx_file,
+    pickle_file,
+    safetensors_file,
+    torch_file,
+)
 from resnetfea.weights.known import Published
 from resnetfea.weights.locate import Progress, locate
 from resnetfea.weights.matching import check, match
@@ -24,6 +34,7 @@ from resnetfea.weights.recipe import TORCHVISION, Recipe
 MAX_BYTES = 720 << 20  # a ResNet-152 detector with its optimiser's state; a library may hold it a second time
 MAX_MESSAGE = 20_000  # characters; the names of all 265 tensors are 7,000
 ONNX_START = b"\x08"  # ModelProto's first field, ir_version
+READ = ".pth, .pkl, .safetensors, .npz, .ckpt, .h5 and .onnx"
 NOT_READ = {b"\x93NUMPY": "one NumPy array"}
 
 
@@ -118,7 +129,7 @@ def _bytes_of(path: Path) -> bytes:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise ResnetFeaError(f"{path}: not a regular file; give a weights file (.pth .safetensors .ckpt .h5 .onnx)")
+            raise ResnetFeaError(f"{path}: not a regular file; give a weights file (.pth, .safetensors, .npz, ...)")
         if status.st_size > MAX_BYTES:
             raise ResnetFeaError(f"{path}: {status.st_size:,} bytes; no ResNet's weights need more than {MAX_BYTES:,}")
         return path.read_bytes()
@@ -152,7 +163,7 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
             problems=checked.problems,
         )
     raw = reader(data)
-    found = match(raw, len(data))
+    found = match(raw, max(len(data), raw.unpacked))
     return Weights(
         path=path,
         sha256=sha256,
@@ -160,7 +171,7 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
         ecosystem=found.ecosystem.name,
         variant=found.variant,
         recipe=found.ecosystem.recipe,
-        recipe_of=found.ecosystem.name,
+        recipe_of=found.recipe_of,
         tensors=found.tensors,
         count=len(raw.tensors),
         missing=found.missing,
@@ -174,6 +185,8 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
 
 def _reader(data: bytes) -> Callable[[bytes], RawFile] | None:
     """Who reads this container, by its content; None for ONNX, whose structure is read instead of names."""
+    if npz_file.looks_like(data):
+        return npz_file.read
     if data.startswith(b"PK\x03\x04"):
         return torch_file.read_zip
     if data.startswith(torch_file.LEGACY_START):
@@ -190,5 +203,5 @@ def _reader(data: bytes) -> Callable[[bytes], RawFile] | None:
         return pickle_file.read
     for start, name in NOT_READ.items():
         if data.startswith(start):
-            raise ResnetFeaError(f"it is {name}; .pth, .pkl, .safetensors, .ckpt, .h5 and .onnx are read")
-    raise ResnetFeaError("neither .pth, .pkl, .safetensors, .ckpt, .h5 nor .onnx by its content; cut short or empty?")
+            raise ResnetFeaError(f"it is {name}; {READ} are read")
+    raise ResnetFeaError(f"none of {READ} by its content; is it cut short or empty?")

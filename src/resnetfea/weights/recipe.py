@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Triple = tuple[float, float, float]
+MAX_SIDE = 4096  # pixels; detectors take 800 to 1333. A recipe may come with a stranger's file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,22 @@ class Recipe:
     interpolation: Literal["bilinear", "bicubic", "lanczos", "nearest"] = "bilinear"
     antialias: Literal[True] = True
     crop: int | None = 224
+
+    def __post_init__(self) -> None:
+        sides = [side for side in (self.resize, self.crop) if isinstance(side, int)]
+        sides += self.resize if isinstance(self.resize, tuple) else ()
+        problems = [
+            f"{name}: use {wanted}"
+            for name, wanted, right in (
+                ("scale", "a number above 0", 0 < self.scale <= 1e6),
+                ("mean", "three numbers", len(self.mean) == 3 and all(abs(number) <= 1e6 for number in self.mean)),
+                ("std", "three above 0", len(self.std) == 3 and all(1e-6 <= number <= 1e6 for number in self.std)),
+                ("resize, crop", f"1 to {MAX_SIDE}", all(1 <= side <= MAX_SIDE for side in sides)),
+            )
+            if not right
+        ]
+        if problems:
+            raise ValueError("Recipe: " + "; ".join(problems))
 
 
 # torchvision 0.29.2, models/resnet.py and transforms/_presets.py: ImageClassification with its defaults

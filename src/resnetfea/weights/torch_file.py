@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-import struct
-import zipfile
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights import numpy_pickle
-from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, MAX_TENSORS, from_bytes, is_possible, item_bytes
+from resnetfea.weights import numpy_pickle, zip_file
+from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, from_bytes, is_possible, item_bytes
 from resnetfea.weights.pickle_machine import Global, Machine, Source, UnsafePickle
 from resnetfea.weights.pickle_words import PLAIN_CALLS
 from resnetfea.weights.raw import RawFile
@@ -29,9 +26,6 @@ LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # that number as tor
 LEGACY_PROTOCOL = 1001
 MAX_NUMBER = 1 << 48  # of an offset, size or stride; a view's steps in bytes must fit into 64 bits
 MAX_PICKLE_BYTES = 64 << 20  # a checkpoint's pickle has some 100 KB; the numbers lie outside it
-END, END_BYTES = b"PK\5\6", 22  # a zip's last record
-LOCAL_HEADER = 30  # bytes of a zip entry in front of its name
-ENCRYPTED = 1  # a zip entry's flag
 OF_TORCH = r"(data\.pkl|data/[^/]+|version|byteorder|\.\w+|\.data/\w+)"  # entries of a torch zip, below its folder
 STORAGES = {
     Global("torch", f"{name}Storage"): dtype
@@ -62,52 +56,28 @@ class Strided(NamedTuple):
 def read_zip(data: bytes) -> RawFile:
     """The state dict of a zip container."""
     seen: dict[str, Storage] = {}
-    try:
-        archive, root = _opened_zip(data)
-        names = set(archive.namelist())
-        if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
-            raise ResnetFeaError("written on a big-endian machine")
-        pickle = Source(archive.read(f"{root}data.pkl"))
-        value = _machine(seen).run(pickle)
-        if pickle.left:
-            raise ResnetFeaError("more follows behind the end of its pickle")
-        if {f"{root}data/{key}" for key in seen} != {name for name in names if name.startswith(f"{root}data/")}:
-            raise ResnetFeaError("its storages are not those that its tensors use")
-        return _state_dict("torch-zip", value, lambda storage: archive.read(f"{root}data/{storage.key}"))
-    except (
-        zipfile.BadZipFile,
-        struct.error,
-        LookupError,
-        ValueError,
-        EOFError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:
-        raise ResnetFeaError(f"its zip is broken or cut short: {error}") from error
+    archive, root = _opened_zip(data)
+    names = archive.entries.keys()
+    if f"{root}byteorder" in names and bytes(zip_file.unpacked(archive, f"{root}byteorder")) != b"little":
+        raise ResnetFeaError("written on a big-endian machine")
+    pickle = Source(bytes(zip_file.unpacked(archive, f"{root}data.pkl")))
+    value = _machine(seen).run(pickle)
+    if pickle.left:
+        raise ResnetFeaError("more follows behind the end of its pickle")
+    if {f"{root}data/{key}" for key in seen} != {name for name in names if name.startswith(f"{root}data/")}:
+        raise ResnetFeaError("its storages are not those that its tensors use")
+    return _state_dict("torch-zip", value, lambda storage: zip_file.unpacked(archive, f"{root}data/{storage.key}"))
 
 
-def _opened_zip(data: bytes) -> tuple[zipfile.ZipFile, str]:
-    """The archive, each entry plain and in a place of its own, and the folder that all of it lies in."""
-    if data.count(b"PK\1\2") > MAX_TENSORS:  # counted first: zipfile makes an object of 1 KB for each entry
-        raise ResnetFeaError(f"its zip has more than {MAX_TENSORS:,} entries")
-    archive = zipfile.ZipFile(BytesIO(data))
-    if data[-END_BYTES:][: len(END)] != END:
-        raise ResnetFeaError("more follows behind the end of its zip")
-    entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-    if len({entry.filename for entry in entries}) != len(entries):
-        raise ResnetFeaError("two entries of its zip have one name")
-    plain = [entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size for entry in entries]
-    if not all(plain) or any(entry.flag_bits & ENCRYPTED for entry in entries):
-        raise ResnetFeaError("its zip is compressed or encrypted; torch stores plain")
-    if not entries or entries[0].header_offset:
-        raise ResnetFeaError("its zip is empty, or something lies in front of it")
-    ends = [entry.header_offset for entry in entries[1:]] + [archive.start_dir]
-    if any(e.header_offset + LOCAL_HEADER + e.file_size > end for e, end in zip(entries, ends, strict=True)):
-        raise ResnetFeaError("entries of its zip overlap")
-    roots = [entry.filename.removesuffix("data.pkl") for entry in entries if entry.filename.endswith("/data.pkl")]
-    if len(roots) != 1 or any(not re.fullmatch(re.escape(roots[0]) + OF_TORCH, entry.filename) for entry in entries):
+def _opened_zip(data: bytes) -> tuple[zip_file.Archive, str]:
+    """The archive, all of it plain, and the folder that all of it lies in."""
+    archive = zip_file.opened(data)
+    if archive.comment or any(entry.deflated for entry in archive.entries.values()):
+        raise ResnetFeaError("its zip is compressed or has a comment; torch stores plain")
+    roots = [name.removesuffix("data.pkl") for name in archive.entries if name.endswith("/data.pkl")]
+    if len(roots) != 1 or any(not re.fullmatch(re.escape(roots[0]) + OF_TORCH, name) for name in archive.entries):
         raise ResnetFeaError("a zip without a torch state dict alone (TorchScript or another format)")
-    if archive.getinfo(f"{roots[0]}data.pkl").file_size > MAX_PICKLE_BYTES:
+    if archive.entries[f"{roots[0]}data.pkl"].size > MAX_PICKLE_BYTES:
         raise ResnetFeaError(f"its pickle has more than {MAX_PICKLE_BYTES:,} bytes; no state dict needs that")
     return archive, roots[0]
 
