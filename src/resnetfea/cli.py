@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from resnetfea import __version__
+from resnetfea.cli_convert import convert
 from resnetfea.cli_output import SOME_FAILED, errors, number, show, text
 
 app = typer.Typer(
@@ -176,6 +177,9 @@ def weights(as_json: JsonOption = False) -> None:
         known = "sha256" if one["sha256"] else "first use"
         here = "cached" if one["cached"] else "-"
         typer.echo(f"{one['name']:15} {size:>6}  {known:9}  {here:6}  {one['licence']:23}  {one['what']}")
+
+
+app.command()(convert)
 
 
 @app.command()

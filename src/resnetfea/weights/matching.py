@@ -40,6 +40,7 @@ class Match(Checked):
         recipe_of: whose recipe stands in `ecosystem`: its own, or that of the file this one was converted from.
         fc, fpn: the classifier and the feature pyramid, by canonical names; empty unless complete.
         unused: the file's own names of what the backbone does not take, those of fc and fpn among them.
+        left_out: the same without those of fc and fpn.
     """
 
     ecosystem: Ecosystem
@@ -48,6 +49,7 @@ class Match(Checked):
     fc: Floats
     fpn: Floats
     unused: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def match(raw: RawFile, in_file: int) -> Match:
@@ -75,16 +77,19 @@ def match(raw: RawFile, in_file: int) -> Match:
     unused = [name for name in raw.tensors if ours.get(name, canonical.FC[0]) in (*canonical.FC, *canonical.FPN)]
     unknown = [name for name in unused if name not in ours and not ecosystem.is_beside(name, wrapper)]
     problems = checked.problems + ((f"unknown ({len(unknown)}): {', '.join(unknown)}",) if unknown else ())
-    problems += tuple(card.differences(variant)) if card is not None else ()
+    problems += card.differences(variant) if card is not None else ()
+    fc, fpn = (_complete(heads, shapes(heads, variant)) for shapes in (canonical.fc_shapes, canonical.fpn_shapes))
+    left_out = [name for name in unused if ours.get(name) not in (*fc, *fpn)]
     return Match(
         ecosystem=ecosystem,
         recipe_of=card.recipe_of if card is not None else ecosystem.name,
         variant=variant,
         tensors=checked.tensors,
-        fc=_complete(heads, canonical.fc_shapes(heads, variant)),
-        fpn=_complete(heads, canonical.fpn_shapes(heads, variant)),
+        fc=fc,
+        fpn=fpn,
         missing=checked.missing,
         unused=(*unused, *raw.beside),
+        left_out=(*left_out, *raw.beside),
         problems=(f"this is {other}", *problems) if other and problems else problems,
     )
 

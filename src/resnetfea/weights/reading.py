@@ -21,10 +21,12 @@ from resnetfea.weights import (
     known,
     npz_file,
     onnx_file,
+    onnx_notes,
     pickle_file,
     safetensors_file,
     torch_file,
 )
+from resnetfea.weights import card as cards
 from resnetfea.weights.known import Published
 from resnetfea.weights.locate import Progress, locate
 from resnetfea.weights.matching import check, match
@@ -55,6 +57,7 @@ class Weights:
         wrapper: the entry of a checkpoint that the tensors were taken from, e.g. "state_dict_ema"; "" for none.
         fc: the classifier, fc.weight (classes, C) and fc.bias, where the file has one.
         fpn: the feature pyramid, fpn.inner_blocks.0.0.weight to fpn.layer_blocks.3.0.bias, where the file has it whole.
+        left_out: those of `unused` that are not in fc or fpn either.
     """
 
     path: Path
@@ -72,6 +75,7 @@ class Weights:
     wrapper: str = ""
     fc: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     fpn: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
 def read(weights: str | Path, *, offline: bool = False, progress: Progress | None = None) -> Weights:
@@ -148,19 +152,22 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
         shapes = {name: array.shape for name, array in onnx.tensors.items()}
         variant = canonical.fit(shapes, onnx.variant)
         checked = check(onnx.tensors, variant, {}, len(data))
+        note = onnx_notes.card(data)
+        card = cards.from_json(note) if note is not None else None
         return Weights(
             path=path,
             sha256=sha256,
             container="onnx",
             ecosystem="onnx",
             variant=variant,
-            recipe=TORCHVISION,
-            recipe_of="assumed: torchvision",
+            recipe=card.recipe if card else TORCHVISION,
+            recipe_of=card.recipe_of if card else "assumed: torchvision",
             tensors=checked.tensors,
             count=onnx.count,
             missing=checked.missing,
             unused=onnx.unused,
-            problems=checked.problems,
+            left_out=onnx.unused,
+            problems=checked.problems + (card.differences(variant) if card else ()),
         )
     raw = reader(data)
     found = match(raw, max(len(data), raw.unpacked))
@@ -176,6 +183,7 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
         count=len(raw.tensors),
         missing=found.missing,
         unused=found.unused,
+        left_out=found.left_out,
         problems=found.problems,
         wrapper=raw.wrapper,
         fc=found.fc,

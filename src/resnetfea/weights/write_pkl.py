@@ -22,7 +22,8 @@ from resnetfea.weights.ecosystem import WIDEST
 Floats = Mapping[str, NDArray[np.float32]]
 START, STOP = b"\x80\x02", b"."
 OPEN_DICT, CLOSE_DICT = b"}(", b"u"
-RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"  # an array yet to be filled
+# _reconstruct(ndarray, (0,), "b"): an array yet to be filled
+RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
 # dtype("f4", False, True), then its state: version 3, little-endian, no fields, and its usual size, alignment and flags
 DTYPE = b"cnumpy\ndtype\nU\x02f4\x89\x88\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
 KEEP_DTYPE, SAME_DTYPE = b"q\x00", b"h\x00"

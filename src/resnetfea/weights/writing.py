@@ -24,7 +24,7 @@ from resnetfea.weights.recipe import Recipe
 
 Floats = Mapping[str, NDArray[np.float32]]
 DEFAULT_NAMES = "resnetfea"
-SIZES = {"depth", "stem_channels", "res2_channels", "width_per_group"}  # fields of Variant that the tensors' shapes tell
+SIZES = {"depth", "stem_channels", "res2_channels", "width_per_group"}  # of Variant: told by the tensors' shapes
 HEADS = {"fc": "the classifier (fc.weight, fc.bias)", "fpn": "the feature pyramid (fpn.*)"}
 
 
