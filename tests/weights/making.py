@@ -191,10 +191,27 @@ def h5_of(arrays: Arrays) -> bytes:
     return h5(fill)
 
 
+def npy(descr: str, shape: str, data: bytes, fortran: str = "False") -> bytes:
+    """One array; the header's values as they stand there."""
+    header = f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}\n".encode()
+    return npy_of_header(header) + data
+
+
+def npy_of_header(header: bytes, version: bytes = b"\1\0") -> bytes:
+    return b"\x93NUMPY" + version + struct.pack("<H" if version[0] == 1 else "<I", len(header)) + header
+
+
+def npz_of(arrays: Arrays) -> bytes:
+    return zipped(
+        (f"{name}.npy", npy(repr(array.dtype.str), str(array.shape), array.tobytes())) for name, array in arrays.items()
+    )
+
+
 WRITERS: dict[str, Callable[[Arrays], bytes]] = {
     "torch-zip": torch_zip_of,
     "torch-legacy": torch_legacy_of,
     "safetensors": safetensors_of,
     "ckpt": ckpt_of,
     "h5": h5_of,
+    "npz": npz_of,
 }

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,11 +92,18 @@ def hdf5_texts() -> bytes:
     return SIGNATURE + bytes((3, 8, 8, 0)) + addresses + bytes(4) + header
 
 
+def npz_bomb(size: int) -> bytes:
+    """0.6 MB that unpack to 600 MB."""
+    return zipped([("bn1.weight.npy", bytes(size))], zipfile.ZIP_DEFLATED)
+
+
 WORST: dict[str, Callable[[], bytes]] = {
     "shared numbers": shared_zip,
     "large header": large_header,
     "empty nodes": lambda: field(1, 8) + field(7, b"\x0a\x00" * 50_000_000),
     "zip entries": lambda: b"PK\3\4" + b"PK\1\2".ljust(46, b"\0") * 2_000_000 + zipped([]),
+    "npz bomb": lambda: npz_bomb(600 << 20),
+    "npz that says it is small": lambda: npz_bomb(600 << 20).replace(struct.pack("<I", 600 << 20), b"\t\0\0\0"),
     "packed dims": lambda: field(1, field(1, b"a") + field(2, field(1, b"\x01" * 100_000_000))),
     "messages of HDF5": hdf5_messages,
     "texts of HDF5": hdf5_texts,
