@@ -135,10 +135,14 @@ def with_comment(comment: bytes) -> bytes:
     return alone(GOOD)[:-2] + struct.pack("<H", len(comment)) + comment
 
 
-BOMB = npy("'<f4'", "(262144, 100)", bytes(100 << 20))
+def bomb() -> bytes:
+    """100 MB of zeros in 0.1 MB."""
+    return deflated(npy("'<f4'", "(262144, 100)", bytes(100 << 20)))
+
+
 DEFLATED = deflated(GOOD * 10)
 ZIPS: dict[str, tuple[str, Callable[[], bytes]]] = {  # what it is: (the reason given, the bytes)
-    "a bomb": ("would unpack to", lambda: deflated(BOMB)),
+    "a bomb": ("would unpack to", bomb),
     "a bomb of many": (
         "would unpack to",
         lambda: zipped(
@@ -147,7 +151,7 @@ ZIPS: dict[str, tuple[str, Callable[[], bytes]]] = {  # what it is: (the reason 
     ),
     "a bomb that says it is small": (
         "does not unpack",
-        lambda: patched(deflated(BOMB), 22, 24, number(1000)),
+        lambda: patched(bomb(), 22, 24, number(1000)),
     ),
     "deflated to less than it says": ("does not unpack", lambda: patched(DEFLATED, 22, 24, number(len(GOOD) * 10 + 1))),
     "deflated to more than it says": ("does not unpack", lambda: patched(DEFLATED, 22, 24, number(len(GOOD) * 10 - 1))),

@@ -1,0 +1,195 @@
+"""The card goes and comes back unchanged; a stranger's is read only if every field of it could be ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from io import BytesIO
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data import tiny
+from resnetfea.errors import ResnetFeaError
+from resnetfea.network.variant import Variant
+from resnetfea.weights import ckpt_file, npz_file, onnx_notes, pickle_file, recipe, safetensors_file, write_pkl
+from resnetfea.weights.card import MAX_BYTES, Card, from_json
+from resnetfea.weights.recipe import Recipe
+from weights.making import Refuse, ckpt_value, field
+
+CARD = Card(
+    variant=replace(tiny.TINY, stride_in="1x1", pool="ceil", conv_pad="same", bn_eps=1.001e-5),
+    recipe=recipe.OPEN_NSFW,
+    recipe_of="open_nsfw",
+    ecosystem="onnx",
+    sha256="a" * 64,
+)
+PLAIN: dict[str, Any] = json.loads(CARD.to_json())
+RECIPES = [value for value in vars(recipe).values() if isinstance(value, Recipe)]
+
+
+@pytest.mark.parametrize("pixels", RECIPES)
+def test_every_recipe_comes_back(pixels: Recipe) -> None:
+    card = replace(CARD, recipe=pixels)
+    assert from_json(card.to_json()) == card
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.floats(0, 1, exclude_max=True), st.floats(1e-6, 1e6), st.integers(1, 4096))
+def test_every_number_comes_back(eps: float, std: float, side: int) -> None:
+    card = replace(
+        CARD, variant=Variant(bn_eps=eps), recipe=replace(recipe.TORCHVISION, std=(std, 1.0, std), resize=side)
+    )
+    assert from_json(card.to_json()) == card
+
+
+def test_it_is_one_line_of_ascii_whatever_the_names() -> None:
+    card = replace(CARD, recipe_of="网络\n", ecosystem='"')
+    assert card.to_json().isascii()
+    assert b"\n" not in card.to_json()
+
+
+def changed(**fields: Any) -> bytes:
+    return json.dumps(PLAIN | fields).encode()
+
+
+def variant(**fields: Any) -> bytes:
+    return changed(variant=PLAIN["variant"] | fields)
+
+
+def pixels(**fields: Any) -> bytes:
+    return changed(recipe=PLAIN["recipe"] | fields)
+
+
+def without(part: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != name}
+
+
+HOSTILE: dict[str, bytes] = {
+    "nothing": b"",
+    "not JSON": b"{",
+    "not ASCII": CARD.to_json().replace(b"onnx", "öññx".encode()),
+    "not UTF-8": CARD.to_json().replace(b"onnx", b"\xff\xfe"),
+    "more behind": CARD.to_json() + b"x",
+    "a list": b"[1]",
+    "a number": b"1",
+    "null": b"null",
+    "too long": CARD.to_json() + b" " * MAX_BYTES,
+    "deep": b"[" * 8000 + b"]" * 8000,
+    "a number of 8,000 digits": variant(depth=50).replace(b'"depth": 50', b'"depth": ' + b"9" * 8000),
+    "a number of 4,000 digits": variant(depth=50).replace(b'"depth": 50', b'"depth": ' + b"9" * 4000),
+    "a width of 4,000 digits": variant().replace(b'"stem_channels": 4', b'"stem_channels": ' + b"9" * 4000),
+    "a format to come": changed(format=2),
+    "a format that is true": changed(format=True),
+    "a format that is a fraction": changed(format=1.0),
+    "no format": json.dumps(without(PLAIN, "format")).encode(),
+    "a field too many": changed(more=1),
+    "no recipe": json.dumps(without(PLAIN, "recipe")).encode(),
+    "a field of the variant too many": variant(groups=32),
+    "a field of the variant too few": changed(variant=without(PLAIN["variant"], "pool")),
+    "a field of the recipe too few": changed(recipe=without(PLAIN["recipe"], "mean")),
+    "a field twice": CARD.to_json().replace(b'"depth": 50', b'"depth": 50, "depth": 50'),
+    "no variant but a list": changed(variant=[]),
+    "a depth of 34": variant(depth=34),
+    "a depth that is a list": variant(depth=[50]),
+    "a depth that is text": variant(depth="50"),
+    "a depth that is a fraction": variant(depth=50.0),
+    "a depth that is true": variant(depth=True),
+    "no channels": variant(res2_channels=0),
+    "an unknown pool": variant(pool="pad2"),
+    "a pool that is an object": variant(pool={}),
+    "eps of 1": variant(bn_eps=1.0),
+    "a negative eps": variant(bn_eps=-1e-5),
+    "eps that is no number": variant(bn_eps=None),
+    "eps of NaN": variant(bn_eps=float("nan")),
+    "eps of infinity": variant(bn_eps=float("inf")),
+    "eps of 1e999": variant().replace(b"1.001e-05", b"1e999"),
+    "grey pixels": pixels(color="grey"),
+    "a scale of 0": pixels(scale=0.0),
+    "a scale below 0": pixels(scale=-1.0),
+    "two means": pixels(mean=[1.0, 2.0]),
+    "four means": pixels(mean=[1.0, 2.0, 3.0, 4.0]),
+    "a mean that is text": pixels(mean=["1", "2", "3"]),
+    "means that are text": pixels(mean="123"),
+    "a std of 0": pixels(std=[1.0, 1.0, 0.0]),
+    "a picture of a billion pixels' side": pixels(resize=10**9),
+    "a picture of 4097 by 1": pixels(resize=[4097, 1]),
+    "a picture without pixels": pixels(resize=0),
+    "a crop of a billion": pixels(crop=10**9),
+    "a crop that is true": pixels(crop=True),
+    "three sides": pixels(resize=[1, 2, 3]),
+    "an unknown filter": pixels(interpolation="hamming"),
+    "no antialias": pixels(antialias=False),
+    "antialias that is 1": pixels(antialias=1),
+    "a name of two lines": changed(recipe_of="a\nb"),
+    "a name with terminal codes": changed(ecosystem="\x1b[2J"),
+    "a name of 201 letters": changed(ecosystem="a" * 201),
+    "a name that is a number": changed(recipe_of=7),
+    "a short digest": changed(sha256="a" * 63),
+    "a digest of other letters": changed(sha256="g" * 64),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile(name: str) -> None:
+    with pytest.raises(ResnetFeaError, match=r"^its card") as caught:
+        from_json(HOSTILE[name])
+    assert len(str(caught.value)) < 1000
+
+
+def container(write: Callable[..., None], card: bytes) -> bytes:
+    stream = BytesIO()
+    write(stream, tiny.weights(), card)
+    return stream.getvalue()
+
+
+WRITES: dict[str, Callable[..., None]] = {
+    "npz": npz_file.write,
+    "safetensors": safetensors_file.write,
+    "ckpt": ckpt_file.write,
+    "pkl": write_pkl.write,
+}
+READS = {
+    "npz": npz_file.read,
+    "safetensors": safetensors_file.read,
+    "ckpt": ckpt_file.read,
+    "pkl": pickle_file.read,
+}
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_every_container_gives_it_back(kind: str) -> None:
+    assert READS[kind](container(WRITES[kind], CARD.to_json())).card == CARD.to_json()
+
+
+@pytest.mark.parametrize("kind", WRITES)
+@pytest.mark.parametrize("card", [variant(pool="pad2"), b"x" * 60_000, b" "], ids=["pool", "long", "blank"])
+def test_a_hostile_one_refuses_the_file(kind: str, card: bytes, refuse: Refuse) -> None:
+    refuse(container(WRITES[kind], card))
+
+
+def test_two_cards_in_one_file(refuse: Refuse) -> None:
+    ckpt = container(ckpt_file.write, CARD.to_json())
+    refuse(ckpt + field(ckpt_file.CARD, CARD.to_json()))
+    with pytest.raises(ResnetFeaError, match="two cards"):
+        onnx_notes.card(onnx_notes.entry(CARD.to_json()) * 2)
+
+
+def test_a_card_that_is_a_number(refuse: Refuse) -> None:
+    refuse(ckpt_value("bn1.gamma", [4], "Float32", bytes(16)) + field(ckpt_file.CARD, 7))
+
+
+def test_the_onnx_note() -> None:
+    model = field(1, 8) + field(14, field(1, b"author") + field(2, b"someone"))
+    assert onnx_notes.card(model) is None
+    assert onnx_notes.card(model + onnx_notes.entry(b"card") + field(2, b"producer")) == b"card"
+    assert onnx_notes.card(field(14, field(1, b"resnetfea"))) == b""
+
+
+def test_the_card_has_every_field() -> None:
+    assert PLAIN.keys() == {"format", "variant", "recipe", "recipe_of", "ecosystem", "sha256"}
+    assert PLAIN["variant"].keys() == asdict(Variant()).keys()
+    assert PLAIN["recipe"].keys() == asdict(recipe.TORCHVISION).keys()
