@@ -21,8 +21,10 @@ from typer.testing import CliRunner
 
 from data import tiny
 from resnetfea.cli import app
+from resnetfea.cli_convert import SUFFIXES, Names
 from resnetfea.convert import convert
 from resnetfea.weights import read
+from resnetfea.weights.writing import FORMS, write
 from weights import making, making_pickles
 from weights.making import DATA
 from weights.test_reading import assert_equal
@@ -68,6 +70,11 @@ def test_variant_and_recipe_go_along(tmp_path: Path) -> None:
         assert after[field] == before[field]
     run(tmp_path / "w.npz", tmp_path / "again.safetensors")
     assert inspected(tmp_path / "again.safetensors")["recipe_of"] == "open_nsfw"
+
+
+def test_every_format_can_be_asked_for() -> None:
+    assert set(SUFFIXES) == {kind.split()[0] for kind in FORMS} | {".onnx"}
+    assert {name.value for name in Names} == {kind.split()[1] for kind in FORMS if " " in kind}
 
 
 @pytest.mark.parametrize(
@@ -209,8 +216,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_onnx_comes_back_with_its_variant(name: str, tmp_path: Path) -> None:
     import onnxruntime
-
-    from resnetfea.weights.writing import write
 
     source = read(DATA / "tiny.pth")
     write(replace(source, variant=replace(source.variant, **VARIANTS[name])), tmp_path / "w.safetensors")

@@ -11,7 +11,7 @@ import typer
 from resnetfea.cli_output import errors, text
 from resnetfea.errors import printable
 
-SUFFIXES = (".safetensors", ".npz", ".ckpt", ".pkl", ".onnx")
+SUFFIXES = (".safetensors", ".npz", ".ckpt", ".pkl", ".onnx")  # weights.writing.FORMS', which is too heavy for --help
 SHOWN = 4  # names of a long list that a person gets to see
 
 
@@ -53,4 +53,4 @@ def convert(
         first = ", ".join(source.left_out[:SHOWN]) + (", ..." if len(source.left_out) > SHOWN else "")
         typer.echo(printable(f"left out, as no backbone needs them: {len(source.left_out)} ({first})"))
     for note in written.notes:
-        typer.echo(text(printable(f"{out}: {note}")), err=True)
+        typer.echo(f"{text(out)}: {printable(note)}", err=True)
