@@ -12,6 +12,7 @@ import argparse
 import logging
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -20,9 +21,8 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from fuzz.seeds import SEEDS
-
 from fuzz.mutate import mutated
+from fuzz.seeds import TARGETS, Target
 from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import look
 
@@ -40,44 +40,43 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--reader", choices=SEEDS, action="append")
+    parser.add_argument("--reader", choices=TARGETS, action="append")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"))
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, _too_long)
     logging.disable()
     failed = 0
-    for reader in options.reader or SEEDS:
-        failed += _fuzz(reader, options.inputs, options.seconds, options.seed, options.keep)
+    for name in options.reader or TARGETS:
+        failed += _fuzz(name, TARGETS[name], options)
     return min(failed, 1)
 
 
-def _fuzz(reader: str, inputs: int, seconds: float, seed: int, keep: Path) -> bool:
+def _fuzz(name: str, target: Target, options: argparse.Namespace) -> bool:
     """Whether it failed; the first failure ends this reader's run."""
-    seeds = [data for make in SEEDS[reader].values() for data in make()]
+    seeds = target.seeds()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights"
+        for beside in target.beside:
+            shutil.copy(beside, folder)
         for data in seeds:
-            path.write_bytes(data)
+            path.write_bytes(target.close(data))
             look(path)  # undamaged, each of them is read
         _limit_memory()
         start, count, readable = time.monotonic(), 0, 0
-        while count < inputs or time.monotonic() < start + seconds:
-            rng = random.Random(f"{seed} {reader} {count}")
-            data = mutated(seeds, rng)
-            path.write_bytes(data)
+        while count < options.inputs or time.monotonic() < start + options.seconds:
+            rng = random.Random(f"{options.seed} {name} {count}")
+            path.write_bytes(target.close(mutated(seeds, rng)))
             found = _one(path)
-            if found is None or isinstance(found, ResnetFeaError):
-                readable += found is None
-                count += 1
-                continue
-            keep.mkdir(parents=True, exist_ok=True)
-            kept = keep / f"{reader}-{seed}-{count}"
-            kept.write_bytes(data)
-            print(f"{reader}: input {count} of seed {seed}: {type(found).__name__}; kept as {kept}", flush=True)
-            traceback.print_exception(found)
-            return True
+            if found is not None and not isinstance(found, ResnetFeaError):
+                options.keep.mkdir(parents=True, exist_ok=True)
+                kept = shutil.copy(path, options.keep / f"{name}-{options.seed}-{count}".replace(" ", "-"))
+                print(f"{name}: input {count} of seed {options.seed}; kept as {kept}", flush=True)
+                traceback.print_exception(found)
+                return True
+            readable += found is None
+            count += 1
     took = time.monotonic() - start
-    print(f"{reader}: {count} inputs in {took:.1f} s, {readable} still read, all others refused", flush=True)
+    print(f"{name}: {count} inputs in {took:.1f} s, {readable} still read, all others refused", flush=True)
     return False
 
 

@@ -71,6 +71,9 @@ ARRAYS = {
     "an unknown field": of_header("{'descr': '<f4', 'fortran_order': False, 'size': (4,)}"),
     "no dictionary": of_header("('<f4', False, (4,))"),
     "not ASCII": alone(npy_of_header("{'descr': '<f4', 'fortran_order': False, 'shape': (４,)}".encode()) + FOUR),
+    "a type that is not ASCII": alone(
+        npy_of_header(b"{'descr': '<f\x81', 'fortran_order': False, 'shape': (4,)}") + FOUR
+    ),
     "a header longer than any": of_header("{'descr': '<f4', 'fortran_order': False, 'shape': (4,)}" + " " * 10_000),
     "a header longer than the file": alone(b"\x93NUMPY\2\0" + struct.pack("<I", 1 << 31) + b"{}"),
     "version 4": alone(npy_of_header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4,)}", b"\4\0") + FOUR),

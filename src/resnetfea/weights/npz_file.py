@@ -92,7 +92,7 @@ def _described(header: bytes) -> tuple[str, str, tuple[int, ...], bool]:
     if not HEADER.fullmatch(header):
         raise ResnetFeaError("its header is not one of a plain array of numbers")
     found = dict(re.findall(ITEM, header))
-    descr, fortran, shape = (found.get(key, b"").decode() for key in (b"descr", b"fortran_order", b"shape"))
+    descr, fortran, shape = (found.get(key, b"").decode("latin-1") for key in (b"descr", b"fortran_order", b"shape"))
     plain = PLAIN.fullmatch(descr)
     if plain is None:
         raise ResnetFeaError(f"it holds {descr or 'nothing'}, not plain numbers")
