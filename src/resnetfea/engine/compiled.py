@@ -82,7 +82,7 @@ class CompiledEngine:
 
     def _read(self) -> ov.Model:
         """The graph x -> the wanted layers, from the cache or freshly exported."""
-        what = {"weights": self.weights.sha256, "variant": repr(self.weights.variant), "format": FORMAT}
+        what = {"weights": self.weights.identity, "variant": repr(self.weights.variant), "format": FORMAT}
         folder = cache.entry("graphs", {**what, "openvino": ov.__version__}, self._make)
         model = self._core.read_model(folder / "model.xml")
         ends = dict(zip(LAYERS, (output.get_node().input_value(0) for output in model.outputs), strict=True))

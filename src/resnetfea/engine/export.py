@@ -29,7 +29,7 @@ def export(weights: Weights, out: Path) -> None:
         ResnetFeaError: MindSpore is not there or failed; the message has its last line.
     """
     variant = json.dumps(asdict(weights.variant))
-    arguments = [os.path.abspath(weights.path), weights.sha256, variant, os.path.abspath(out)]
+    arguments = [os.path.abspath(weights.path), weights.identity, variant, os.path.abspath(out)]
     # -P: no module of that name in the user's current folder takes a library's place
     command = [sys.executable, "-P", "-m", "resnetfea.engine.export", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -44,14 +44,14 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
     return (errors or lines or [f"it ended with {done.returncode}"])[-1]
 
 
-def _main(path: str, sha256: str, variant: str, out: str) -> None:
+def _main(path: str, identity: str, variant: str, out: str) -> None:
     import mindspore as ms
     import numpy as np
 
     from resnetfea.network.build import loaded
 
     weights = read(path)
-    if weights.sha256 != sha256:
+    if weights.identity != identity:
         raise ResnetFeaError(f"{path}: changed while it was being used")
     cell = loaded(weights, Variant(**json.loads(variant)))
     folder, name = os.path.split(out)

@@ -94,7 +94,7 @@ def extract(
             "source": listing.shown(os.path.abspath(os.fsencode(source))),
             "inputs": inputs.count,
             "inputs_sha256": inputs.sha256,
-            "weights": weights.sha256,
+            "weights": weights.identity,
             "variant": asdict(weights.variant),
             "recipe": asdict(weights.recipe),
             "recipe_of": weights.recipe_of,

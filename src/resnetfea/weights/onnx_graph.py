@@ -1,171 +1,165 @@
-"""Questions to an ONNX graph: who uses this value, what are a node's settings."""
+"""Questions to an ONNX graph: who uses this value, in which layout, behind which padding; what is constant."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from typing import Any
+from collections import defaultdict, deque
+from typing import Any, NamedTuple
 
-import onnx
 from numpy.typing import NDArray
-from onnx import AttributeProto, TensorProto, numpy_helper
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, from_bytes, is_possible
-from resnetfea.weights.protobuf import fields
+from resnetfea.weights.onnx_constants import Constants
+from resnetfea.weights.onnx_data import DataFiles
+from resnetfea.weights.onnx_model import Model, Node
 
-LEAST_INPUTS = {"Conv": 2, "BatchNormalization": 5}  # nodes whose weights are taken
-KINDS: dict[str, int] = {  # of the settings that are read
-    "strides": AttributeProto.INTS, "dilations": AttributeProto.INTS, "kernel_shape": AttributeProto.INTS,
-    "pads": AttributeProto.INTS, "group": AttributeProto.INT, "ceil_mode": AttributeProto.INT,
-    "epsilon": AttributeProto.FLOAT, "auto_pad": AttributeProto.STRING,
+LEAST_INPUTS = {
+    "Conv": 2, "BatchNormalization": 5, "Relu": 1, "MaxPool": 1, "Pad": 1, "Add": 2, "Sum": 2, "Mul": 2, "Sub": 2,
+    "Identity": 1, "Transpose": 1, "Cast": 1, "Dropout": 1,
 }  # fmt: skip
-DTYPES: dict[int, str] = {
-    TensorProto.FLOAT: "f4", TensorProto.FLOAT16: "f2", TensorProto.BFLOAT16: BFLOAT16, TensorProto.DOUBLE: "f8",
-    TensorProto.INT64: "i8", TensorProto.INT32: "i4",
-}  # fmt: skip
-MAX_STRUCTURE = 8 << 20  # a ResNet-152 has 0.2 MB, with every node's Python stack 2 MB
-PASSES_THROUGH = ("Transpose", "Identity", "Cast")  # what may stand between the input and the first convolution
+FLOATS = (1, 10, 11, 16)  # TensorProto.DataType: float32, float16, float64, bfloat16
+Padding = tuple[int, int, int, int]  # top, left, bottom, right
+NONE: Padding = (0, 0, 0, 0)
 
 
-def load(data: bytes) -> Graph:
-    """The graph of a model."""
-    _check_structure(memoryview(data))
-    try:
-        model = onnx.load_model_from_string(data)
-    except Exception as error:  # protobuf's DecodeError; onnx has no narrower promise
-        raise ResnetFeaError(f"it is not an ONNX model: {error}") from error
-    return Graph(model.graph)
+class Spot(NamedTuple):
+    """A value of the graph and what its axes are: "NCHW", or "NHWC" in graphs of TensorFlow."""
+
+    value: str
+    layout: str
+
+
+class Use(NamedTuple):
+    """A node that takes a value, as which of its inputs, in which layout, and the Pad nodes on the way there."""
+
+    node: Node
+    place: int
+    layout: str
+    pads: tuple[tuple[Node, str], ...]
+
+    @property
+    def output(self) -> Spot:
+        """What the node gives, for nodes that keep the layout."""
+        return Spot(self.node.outputs[0], self.layout)
 
 
 class Graph:
     """One graph, indexed by value name."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        stored = [(tensor.name, tensor) for tensor in graph.initializer]
-        for node in graph.node:
-            if not node.output or len(node.input) < LEAST_INPUTS.get(node.op_type, 0):
-                raise ResnetFeaError(f"its node {node.name!r} ({node.op_type}) lacks inputs or outputs")
-            if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-                stored.append((node.output[0], node.attribute[0].t))
-        self.initialisers = dict(stored)
-        if len(self.initialisers) != len(stored):
-            raise ResnetFeaError("two of its stored tensors have one name")
-        self._arrays: dict[str, NDArray[Any]] = {}
-        inputs = [value.name for value in graph.input if value.name not in self.initialisers]
-        if len(inputs) != 1:
-            raise ResnetFeaError(f"its graph has {len(inputs)} inputs; a ResNet has one, the image")
-        self.input = inputs[0]
-        self._users: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-        for node in graph.node:
-            for name in dict.fromkeys(node.input):
-                self._users[name].append(node)
+    def __init__(self, model: Model, data: DataFiles) -> None:
+        self._users: dict[str, list[tuple[Node, int]]] = defaultdict(list)
+        for node in model.nodes:
+            if not node.outputs or len(node.inputs) < LEAST_INPUTS.get(node.operator, 0):
+                raise ResnetFeaError(f"its node {node.name!r} ({node.operator}) lacks inputs or outputs")
+            for index, value in enumerate(node.inputs):
+                self._users[value].append((node, index))
+        self.nodes = model.nodes
+        self.constants = Constants(model, data)
+        self.input = self._image(model)
 
-    def users(self, value: str, operator: str) -> list[onnx.NodeProto]:
-        """The nodes of this kind (ONNX's own, not another vendor's of that name) that take the value."""
-        return [node for node in self._users[value] if node.op_type == operator and node.domain in ("", "ai.onnx")]
+    def users(self, spot: Spot, *operators: str, padded: bool = False) -> list[Use]:
+        """The nodes of these kinds that take the value, looking through what only moves, renames or retypes it.
 
-    def only_user(self, value: str, operator: str) -> onnx.NodeProto:
-        """The one node of this kind that takes the value.
+        padded: look through Pad nodes too.
+        """
+        found: list[Use] = []
+        todo: deque[tuple[Spot, tuple[tuple[Node, str], ...]]] = deque([(spot, ())])
+        seen = set()
+        while todo:
+            (value, layout), pads = todo.popleft()
+            if value in seen:  # a graph that goes in a circle ends here
+                continue
+            seen.add(value)
+            for node, index in self._users.get(value, []):
+                if node.operator in operators:
+                    found.append(Use(node, index, layout, pads))
+                elif index == 0 and (behind := self._behind(node, layout)):
+                    todo.append((Spot(node.outputs[0], behind), pads))
+                elif index == 0 and padded and node.operator == "Pad":
+                    todo.append((Spot(node.outputs[0], layout), (*pads, (node, layout))))
+        return found
+
+    def only_user(self, spot: Spot, *operators: str, padded: bool = False) -> Use:
+        """The one node of these kinds that takes the value.
 
         Raises:
             ResnetFeaError: there is none, or there are several.
         """
-        found = self.users(value, operator)
+        found = self.users(spot, *operators, padded=padded)
         if len(found) != 1:
-            others = sorted({node.op_type for node in self._users[value]}) or ["nothing"]
+            others = sorted({node.operator or "foreign node" for node, _ in self._users.get(spot.value, [])}) or [
+                "nothing"
+            ]
             raise ResnetFeaError(
-                f"behind {value!r} a plain ResNet has one {operator}; this graph has {', '.join(others)}"
+                f"behind {spot.value!r} a plain ResNet has one {operators[0]}; this graph has {', '.join(others)}"
             )
         return found[0]
 
-    def skip(self, value: str) -> str:
-        """The value behind what only moves or retypes it."""
-        for _ in range(len(self._users)):  # a graph that goes in a circle ends here
-            users = self._users[value]
-            if len(users) != 1 or users[0].op_type not in PASSES_THROUGH:
-                break
-            value = users[0].output[0]
-        return value
+    def _behind(self, node: Node, layout: str) -> str | None:
+        """The layout behind a node that changes no number; None behind any other."""
+        match node.operator:
+            case "Identity":
+                return layout
+            case "Dropout" if len(node.inputs) < 3:  # with three it may be told to train
+                return layout
+            case "Cast" if node.attributes().get("to") in FLOATS:
+                return layout
+            case "Transpose":
+                order = node.attributes().get("perm", list(reversed(range(len(layout)))))
+                if sorted(order) == list(range(len(layout))):
+                    return "".join(layout[axis] for axis in order)
+        return None
+
+    def padding(self, use: Use, *, least: float = 0.0) -> Padding:
+        """(top, left, bottom, right) of the Pad nodes on the way to this use. They fill with 0, or from `least` on."""
+        total = NONE
+        for pad, layout in use.pads:
+            top, left, bottom, right = self._pads_of(pad, layout, least)
+            total = (total[0] + top, total[1] + left, total[2] + bottom, total[3] + right)
+        return total
+
+    def _pads_of(self, pad: Node, layout: str, least: float) -> Padding:
+        """The sizes are an attribute up to opset 10, an input since; since opset 18 they may be for some axes only."""
+        attributes = pad.attributes()
+        sizes = attributes.get("pads")
+        if sizes is None and len(pad.inputs) > 1:
+            sizes = self.array(pad.inputs[1]).ravel().tolist()
+        filling = attributes.get("value", 0.0)
+        if len(pad.inputs) > 2 and pad.inputs[2]:
+            filling = float(self.array(pad.inputs[2]).ravel().sum())
+        axes = list(range(4))
+        if len(pad.inputs) > 3 and pad.inputs[3]:
+            axes = [axis % 4 for axis in self.array(pad.inputs[3]).ravel().tolist()]
+        if sizes is None or len(sizes) != 2 * len(axes) or len(set(axes)) != len(axes):
+            raise ResnetFeaError("it pads by no sizes, or for other axes than it has")
+        around = {layout[axis]: (sizes[place], sizes[place + len(axes)]) for place, axis in enumerate(axes)}
+        others = [size for name, pair in around.items() if name not in "HW" for size in pair]
+        (top, bottom), (left, right) = around.get("H", (0, 0)), around.get("W", (0, 0))
+        if any(others) or min(top, bottom, left, right) < 0 or attributes.get("mode", "constant") != "constant":
+            raise ResnetFeaError("it pads something other than height and width by zeros")
+        if not (filling == 0 or least <= filling <= 0):
+            raise ResnetFeaError(f"it pads with {filling}, not with zeros")
+        return top, left, bottom, right
 
     def array(self, name: str) -> NDArray[Any]:
-        """The stored tensor of this name, one array however often it is asked for.
+        """The constant of this name, stored or worked out from stored ones."""
+        return self.constants.array(name)
 
-        Raises:
-            ResnetFeaError: it is computed, lies in another file, or its numbers are not dtype x shape.
-        """
-        if name not in self.initialisers:
-            raise ResnetFeaError(f"{name!r} is computed, not stored, so that it can't be taken as a weight")
-        if name not in self._arrays:
-            try:
-                self._arrays[name] = _array(self.initialisers[name])
-            except ResnetFeaError as error:
-                raise ResnetFeaError(f"{name!r}: {error}") from error
-        return self._arrays[name]
+    def is_constant(self, name: str) -> bool:
+        """Whether it is stored, or computed from stored values alone. A value that nothing makes was stored once."""
+        return name != self.input and self.constants.is_constant(name)
 
-    def pads_of(self, pad: onnx.NodeProto) -> tuple[int, int, int, int]:
-        """A Pad node's (top, left, bottom, right): an attribute up to opset 10, an input since."""
-        pads = self.attributes(pad).get("pads")
-        if pads is None and len(pad.input) > 1:
-            pads = self.array(pad.input[1]).ravel().tolist()
-        if pads is None or len(pads) != 8 or any(pads[i] for i in (0, 1, 4, 5)):
-            raise ResnetFeaError("it pads something other than height and width")
-        return pads[2], pads[3], pads[6], pads[7]
+    def _image(self, model: Model) -> str:
+        """The one input that is not a weight. (Old exporters list weights among the inputs, also one that is lost.)"""
 
-    @staticmethod
-    def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-        """The node's settings by name, those of KINDS only."""
-        found = {}
-        for attribute in node.attribute:
-            if attribute.name not in KINDS:
-                continue
-            if attribute.type != KINDS[attribute.name] or attribute.ref_attr_name or attribute.name in found:
-                raise ResnetFeaError(f"its node {node.name!r} has a {attribute.name} of a wrong kind, or two")
-            found[attribute.name] = onnx.helper.get_attribute_value(attribute)
-        return found
+        def is_weight(name: str) -> bool:
+            users = self._users.get(name, [])
+            return bool(users) and all(
+                node.operator in ("Conv", "BatchNormalization") and index > 0 for node, index in users
+            )
 
-
-def _array(tensor: TensorProto) -> NDArray[Any]:
-    """Never reads another file, which numpy_helper would."""
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        raise ResnetFeaError("lies in another file; save the model with its data inside")
-    dtype, shape = DTYPES.get(tensor.data_type), tuple(tensor.dims)
-    if dtype is None or tensor.HasField("segment"):
-        raise ResnetFeaError(f"is stored as type {tensor.data_type}, which no ResNet's weights are")
-    if tensor.HasField("raw_data"):
-        return from_bytes(dtype, shape, tensor.raw_data)
-    numbers = len(getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type)))
-    if len(shape) > MAX_RANK or not is_possible(shape) or math.prod(shape) != numbers:
-        raise ResnetFeaError(f"{numbers} numbers are there for {len(shape)} dimensions {shape[:MAX_RANK]}")
-    return numpy_helper.to_array(tensor)
-
-
-def _check_structure(data: memoryview) -> None:
-    """Refuses what would be much larger in memory than in the file: an empty node has 2 bytes here and 100 there.
-
-    Only the numbers of tensors (of the graph, and of its Constant nodes) may be large.
-    """
-    inside = {
-        "model": {7: "graph"},
-        "graph": {1: "node", 5: "tensor"},
-        "node": {5: "attribute"},
-        "attribute": {5: "tensor"},
-    }
-    numbers = (4, 9, 10)  # TensorProto's float_data, raw_data, double_data: as long in memory
-    left = MAX_STRUCTURE
-
-    def count(message: memoryview, kind: str) -> None:
-        nonlocal left
-        for number, value in fields(message):
-            left -= 16  # what it costs as an object, at least, and what it takes to look at it here
-            if isinstance(value, memoryview):
-                if number in inside.get(kind, ()):
-                    count(value, inside[kind][number])
-                elif kind != "tensor" or number not in numbers:
-                    left -= len(value)
-            if left < 0:
-                raise ResnetFeaError(
-                    f"it has more than {MAX_STRUCTURE:,} bytes beside its weights; no ResNet needs that"
-                )
-
-    count(data, "model")
+        inputs = [name for name in model.inputs if name not in self.constants.stored]
+        if len(inputs) > 1:
+            inputs = [name for name in inputs if not is_weight(name)]
+        if len(inputs) != 1:
+            raise ResnetFeaError(f"its graph has {len(inputs)} inputs; a ResNet has one, the image")
+        return inputs[0]

@@ -46,6 +46,7 @@ class Weights:
 
     Attributes:
         path, sha256: the file.
+        parts: sha256 of each further file that it is made of: an ONNX model's data files.
         container: how the file is built, e.g. "torch-zip".
         ecosystem: whose names it uses, e.g. "modelzoo".
         variant: how this ResNet computes.
@@ -76,6 +77,13 @@ class Weights:
     fc: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     fpn: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """Of all that was read: sha256, and another digest for one .onnx with another data file beside it."""
+        together = "\n".join((self.sha256, *self.parts))
+        return hashlib.sha256(together.encode()).hexdigest() if self.parts else self.sha256
 
 
 def read(weights: str | Path, *, offline: bool = False, progress: Progress | None = None) -> Weights:
@@ -148,10 +156,11 @@ def _bytes_of(path: Path) -> bytes:
 def _understood(path: Path, data: bytes, sha256: str) -> Weights:
     reader = _reader(data)
     if reader is None:
-        onnx = onnx_file.read(data)
+        onnx = onnx_file.read(data, path, MAX_BYTES - len(data))
         shapes = {name: array.shape for name, array in onnx.tensors.items()}
         variant = canonical.fit(shapes, onnx.variant)
-        checked = check(onnx.tensors, variant, {}, len(data))
+        checked = check(onnx.tensors, variant, onnx.names, onnx.size)
+        lost = ", ".join(f"{name} (its {onnx.names[name]!r})" for name in onnx.lost)
         note = onnx_notes.card(data)
         card = cards.from_json(note) if note is not None else None
         return Weights(
@@ -167,7 +176,12 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
             missing=checked.missing,
             unused=onnx.unused,
             left_out=onnx.unused,
-            problems=checked.problems + (card.differences(variant) if card else ()),
+            problems=(
+                *checked.problems,
+                *([f"used but not stored ({len(onnx.lost)}): {lost}"] if lost else []),
+                *(card.differences(variant) if card else ()),
+            ),
+            parts=tuple(digest for _, digest in sorted(onnx.parts.items())),
         )
     raw = reader(data)
     found = match(raw, max(len(data), raw.unpacked))
