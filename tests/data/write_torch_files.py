@@ -38,6 +38,7 @@ def main() -> None:
     write_transformers(state)
     write_onnx("tiny-bn", TINY_BN, state, keep_norms=True)
     write_onnx("tiny-folded", TINY_FOLDED, state, keep_norms=False)
+    write_dynamo("tiny-dynamo", TINY_BN, state)
     for path in sorted(HERE.glob("tiny*")):
         print(f"{path.stat().st_size:8} {path.name}")
 
@@ -109,6 +110,16 @@ def write_onnx(name: str, variant: Variant, state: OrderedDict[str, Tensor], kee
     export(build(variant, state), torch.from_numpy(x), str(path), keep_norms)
     arrays: dict[str, Any] = {"seed": SEED, "input": INPUT, "digest": digest({"x": x})} | run(path, x)
     np.savez_compressed(HERE / f"{name}-expected.npz", **arrays)
+
+
+def write_dynamo(name: str, variant: Variant, state: OrderedDict[str, Tensor]) -> None:
+    """torch's newer exporter, as it comes: norms folded, weights in NAME.onnx.data."""
+    path, x = HERE / f"{name}.onnx", rich_input(INPUT, SEED)
+    names = {"input_names": ["x"], "output_names": ["c2", "c3", "c4", "c5"]}
+    torch.onnx.export(
+        build(variant, state), (torch.from_numpy(x),), str(path), dynamo=True, external_data=True, **names
+    )
+    np.savez_compressed(HERE / f"{name}-expected.npz", digest=digest({"x": x}), **run(path, x))
 
 
 def run(path: Path, x: NDArray[np.float32]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from parity.references import load_all
 from resnetfea import CompiledEngine, MindSporeEngine, Weights, read, resnet50
 from resnetfea.engine.layers import Pool
 from resnetfea.engine.mindspore_engine import normalised
+from weights import onnx_making
 
 pytestmark = pytest.mark.slow
 Array = NDArray[Any]
@@ -75,6 +76,9 @@ def onnxruntime_maps(path: Path, pictures: Array) -> dict[str, Array]:
     [
         ("tiny-bn.onnx", "tiny-bn"),
         ("tiny-folded.onnx", "tiny-folded"),
+        ("tiny-dynamo.onnx", "tiny-dynamo"),
+        ("tiny-tf2onnx.onnx", "tiny-tf2onnx"),
+        ("tiny-tf2onnx-transposed.onnx", "tiny-tf2onnx-transposed"),
         ("tiny-transformers.safetensors", "tiny-transformers"),
         ("tiny-keras-legacy.h5", "tiny-keras"),
         ("tiny-keras-model.h5", "tiny-keras"),
@@ -90,6 +94,37 @@ def test_files_of_others_give_what_their_own_libraries_gave(name: str, reference
     maps = CompiledEngine(weights).maps(rich_input((1, 3, 64, 64), SEED))
     for layer, ours in maps.items():
         assert error(ours, expected[layer]) < TOLERANCE, layer
+
+
+@pytest.mark.parametrize("name", onnx_making.STYLES)
+def test_onnx_of_every_style_gives_what_onnx_runtime_makes_of_it(name: str, tmp_path: Path) -> None:
+    import onnxruntime
+
+    from rich_weights import rich_input
+
+    style, path, x = onnx_making.STYLES[name], tmp_path / "w.onnx", rich_input((1, 3, 64, 64), 3)
+    path.write_bytes(onnx_making.model(style).SerializeToString())
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    theirs = session.run(None, {"x": np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if style.nhwc else x})
+    ours = MindSporeEngine(read(path)).maps(x)
+    for index, layer in enumerate(ours):
+        wanted = theirs[index].transpose(0, 3, 1, 2) if style.nhwc else theirs[index]
+        assert error(ours[layer], wanted) < TOLERANCE, layer
+
+
+def test_two_models_that_share_their_onnx_file_are_not_confused(tmp_path: Path) -> None:
+    """Only the data file beside it differs; the cache of compiled graphs must know them apart."""
+    x, found = np.ones((1, 3, 64, 64), np.float32), []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        data = (DATA / "tiny-dynamo.onnx.data").read_bytes()
+        stem = np.frombuffer(data, "<f4").copy()
+        stem[:100] *= 2 if folder == "b" else 1
+        (tmp_path / folder / "tiny-dynamo.onnx").write_bytes((DATA / "tiny-dynamo.onnx").read_bytes())
+        (tmp_path / folder / "tiny-dynamo.onnx.data").write_bytes(stem.tobytes())
+        weights = read(tmp_path / folder / "tiny-dynamo.onnx")
+        found.append(CompiledEngine(weights).maps(x)["c5"])
+    assert error(found[1], found[0]) > 1e-3
 
 
 def test_features_are_the_pooled_maps(opennsfw: Weights, pictures: Array) -> None:

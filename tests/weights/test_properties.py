@@ -84,6 +84,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "tiny-keras3.weights.h5": h5_file.read,
     "tiny-bn.onnx": onnx_file.read,
     "tiny-folded.onnx": onnx_file.read,
+    "tiny-tf2onnx-transposed.onnx": onnx_file.read,
 }
 
 

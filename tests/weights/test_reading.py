@@ -36,7 +36,11 @@ FILES: list[tuple[str, str, str, Variant, Recipe, int, int]] = [
     ("tiny-backbone.ckpt", "ckpt", "resnetfea", tiny.TINY, MINDSPORE, 265, 0),
     ("tiny-bn.onnx", "onnx", "onnx", tiny.TINY_BN, TORCHVISION, 265, 0),
     ("tiny-folded.onnx", "onnx", "onnx", replace(tiny.TINY_FOLDED, bn_eps=0.0), TORCHVISION, 106, 0),
+    ("tiny-dynamo.onnx", "onnx", "onnx", replace(tiny.TINY_BN, bn_eps=0.0), TORCHVISION, 106, 0),
+    ("tiny-tf2onnx.onnx", "onnx", "onnx", replace(tiny.TINY_FOLDED, bn_eps=0.0), TORCHVISION, 213, 0),
+    ("tiny-tf2onnx-transposed.onnx", "onnx", "onnx", replace(tiny.TINY_FOLDED, bn_eps=0.0), TORCHVISION, 213, 0),
 ]
+FOLDED = ("tiny-folded.onnx", "tiny-dynamo.onnx", "tiny-tf2onnx.onnx", "tiny-tf2onnx-transposed.onnx")
 
 
 @pytest.mark.parametrize(("file", "container", "ecosystem", "variant", "recipe", "count", "unused"), FILES)
@@ -51,7 +55,7 @@ def test_facts(
     assert found.sha256 == hashlib.sha256((DATA / file).read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("file", [row[0] for row in FILES if row[0] not in ("tiny-half.pth", "tiny-folded.onnx")])
+@pytest.mark.parametrize("file", [row[0] for row in FILES if row[0] not in ("tiny-half.pth", *FOLDED)])
 def test_bit_equal(file: str) -> None:
     assert_equal(read(DATA / file).tensors, tiny.weights())
 
@@ -61,9 +65,10 @@ def test_half_is_widened_exactly() -> None:
     assert_equal(read(DATA / "tiny-half.pth").tensors, narrow)
 
 
-def test_folded_norms_become_bias_alone() -> None:
-    found = read(DATA / "tiny-folded.onnx")
-    model = onnx.load(DATA / "tiny-folded.onnx")
+@pytest.mark.parametrize("file", ["tiny-folded.onnx", "tiny-dynamo.onnx"])
+def test_folded_norms_become_bias_alone(file: str) -> None:
+    found = read(DATA / file)
+    model = onnx.load(DATA / file)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
     assert len(convs) == 53
@@ -77,9 +82,10 @@ def test_folded_norms_become_bias_alone() -> None:
     assert biases == {stored[conv.input[2]].tobytes() for conv in convs}
 
 
-def test_folded_weights_lie_where_they_belong() -> None:
+@pytest.mark.parametrize("file", ["tiny-folded.onnx", "tiny-dynamo.onnx"])
+def test_folded_weights_lie_where_they_belong(file: str) -> None:
     """Folding scales each output channel by gamma / sqrt(var + eps): close to that, at every one of 53 places."""
-    found, state = read(DATA / "tiny-folded.onnx").tensors, tiny.weights()
+    found, state = read(DATA / file).tensors, tiny.weights()
     for norm in (name.removesuffix(".weight") for name in state if is_gamma(name)):
         conv = norm.replace("bn", "conv").replace("downsample.1", "downsample.0")
         scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + 1e-5)

@@ -85,6 +85,15 @@ class Constants:
         """
         return self._found(name, 0)
 
+    def origin(self, name: str) -> str:
+        """The stored tensor that this one is, turned or retyped; itself where it is stored or worked out."""
+        for _ in range(MAX_DEPTH):
+            node = self._made.get(name)
+            if node is None or node.operator not in MOVES:
+                break
+            name = node.inputs[0]
+        return name
+
     def _found(self, name: str, depth: int) -> Array:
         if name not in self._arrays:
             self._arrays[name] = self._worked_out(name, depth)

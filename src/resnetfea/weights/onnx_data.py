@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ DTYPES: dict[int, str] = {  # TensorProto.DataType
 }  # fmt: skip
 PACKED = {1: 4, 11: 10}  # type -> the field that holds its numbers packed, where there is no raw_data
 VARINTS = {7: 7, 6: 5, 10: 5, 16: 5}  # type -> the field that holds them one by one; half floats as their bits
-KEYS = {"location", "offset", "length", "checksum"}
+KEYS = {"location", "offset", "length"}
 MAX_FILES = 1000  # onnx.save can write one file for each tensor
-# Older writers begin a large tensor at a multiple of this (onnx_ir before 0.2: 64 KiB), and fill up with zeros.
+# Writers may begin a tensor at a multiple of this, and fill up with zeros: onnx 1.23's external_data_helper allows 64 KiB
+# between two, onnx_ir 1.1's external_data tells that earlier versions always did so; torch 2.13 leaves none.
 ALIGNMENT, MAX_GAP = 4096, 65536
 LONE = 1  # hard links of a file that has one name
 
@@ -45,6 +47,7 @@ class DataFiles:
         self.size = 0
         self._model, self._most = model, most
         self._content: dict[str, memoryview] = {}
+        self._opened: set[tuple[int, int]] = set()  # device and inode
 
     def check(self, tensors: Iterable[Tensor]) -> None:
         """Reads the files. Every tensor has its own span, and nothing but filling lies between the spans."""
@@ -55,19 +58,26 @@ class DataFiles:
                 spans.setdefault(location, []).append((first, end, tensor.name))
         if len(spans) > MAX_FILES:
             raise ResnetFeaError(f"its tensors lie in {len(spans)} files; at most {MAX_FILES} are read")
+        for location in spans:
+            self._read(location)
         for location, found in spans.items():
-            content = self._read(location)
-            position = 0
-            for first, end, name in sorted(found):
-                if end > len(content):
-                    raise ResnetFeaError(f"{location!r} ends before the numbers of {name!r}: cut short?")
-                if first < position:
-                    raise ResnetFeaError(f"{name!r} shares its numbers in {location!r} with another tensor")
-                if first > position and (first % ALIGNMENT or not _is_filling(content[position:first])):
-                    raise ResnetFeaError(f"{location!r} has bytes before {name!r} that belong to no tensor")
-                position = end
-            if not _is_filling(content[position:]):
-                raise ResnetFeaError(f"{location!r} has bytes at its end that belong to no tensor")
+            self._check_spans(location, sorted(found))
+
+    def _check_spans(self, location: str, spans: list[tuple[int, int, str]]) -> None:
+        content = self._content[location]
+        for _, end, name in spans:
+            if end > len(content):
+                raise ResnetFeaError(f"{location!r} ends before the numbers of {name!r}: cut short?")
+        for (_, end, _), (first, _, name) in pairwise(spans):
+            if first < end:
+                raise ResnetFeaError(f"{name!r} shares its numbers in {location!r} with another tensor")
+        position = 0
+        for first, end, name in spans:
+            if first > position and (first % ALIGNMENT or not _is_filling(content[position:first])):
+                raise ResnetFeaError(f"{location!r} has bytes before {name!r} that belong to no tensor")
+            position = end
+        if not _is_filling(content[position:]):
+            raise ResnetFeaError(f"{location!r} has bytes at its end that belong to no tensor")
 
     def array(self, tensor: Tensor) -> NDArray[Any]:
         """The tensor's numbers; not a copy where it need not be.
@@ -109,11 +119,11 @@ class DataFiles:
             raise ResnetFeaError(f"{tensor.name!r} has {length} bytes elsewhere; its type and shape need {size}")
         return entries["location"], first, first + size
 
-    def _read(self, location: str) -> memoryview:
+    def _read(self, location: str) -> None:
         if self._model is None:
             raise ResnetFeaError(f"its numbers lie in another file, {location!r}")
         try:
-            data = _content(self._place(self._model, location), self._most - self.size)
+            data = self._bytes_of(self._place(self._model, location))
         except (OSError, ValueError) as error:  # ValueError: a null byte
             reason = getattr(error, "strerror", None) or error
             raise ResnetFeaError(f"its numbers lie in {location!r}, which cannot be read: {reason}") from error
@@ -122,12 +132,11 @@ class DataFiles:
         self.size += len(data)
         self.sha256[location] = hashlib.sha256(data).hexdigest()
         self._content[location] = memoryview(data)
-        return self._content[location]
 
     def _place(self, model: Path, location: str) -> Path:
         """The file of this location, every folder on the way and the file itself looked at."""
-        parts = re.split(r"[/\\]", location)
-        if not location or any(part in ("", ".", "..") or ":" in part or "\0" in part for part in parts):
+        parts = location.split("/")
+        if any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in parts):
             raise ResnetFeaError("which is not a plain path in the model's folder")
         # a link to a model alone: its data lies where the model does
         place = model.parent if os.path.lexists(model.parent / parts[0]) else self._home
@@ -145,29 +154,28 @@ class DataFiles:
             raise ResnetFeaError("which is the model itself")
         return place
 
+    def _bytes_of(self, place: Path) -> bytes:
+        """The file's bytes. It is looked at before it is opened, as a pipe would wait, and again behind it."""
+        before = os.lstat(place)
+        if not stat.S_ISREG(before.st_mode):
+            raise ResnetFeaError("which is not a regular file")
+        if before.st_nlink != LONE or (before.st_dev, before.st_ino) in self._opened:
+            raise ResnetFeaError("which has a second name (a link); copy it")
+        if before.st_size > self._most - self.size:
+            raise ResnetFeaError(f"which has {before.st_size:,} bytes; no ResNet's weights need that many")
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with open(os.open(place, flags), "rb") as file:
+            after = os.fstat(file.fileno())
+            if (after.st_dev, after.st_ino, after.st_size) != (before.st_dev, before.st_ino, before.st_size):
+                raise ResnetFeaError("which changed while it was being opened")
+            self._opened.add((after.st_dev, after.st_ino))
+            return file.read(before.st_size)
+
     @cached_property
     def _home(self) -> Path:
         """Where the model's bytes really lie."""
         assert self._model is not None
         return Path(os.path.realpath(self._model)).parent
-
-
-def _content(place: Path, most: int) -> bytes:
-    """The file's bytes. It is looked at before it is opened, as a pipe would wait, and again behind it."""
-    before = os.lstat(place)
-    if not stat.S_ISREG(before.st_mode):
-        raise ResnetFeaError("which is not a regular file")
-    if before.st_nlink != LONE:
-        raise ResnetFeaError("which has a second name (a hard link); copy it")
-    if before.st_size > most:
-        raise ResnetFeaError(f"which has {before.st_size:,} bytes; no ResNet's weights need that many")
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(place, flags), "rb") as file:
-        after = os.fstat(file.fileno())
-        if (after.st_ino, after.st_dev, after.st_size) != (before.st_ino, before.st_dev, before.st_size):
-            raise ResnetFeaError("which changed while it was being opened")
-        data = file.read(before.st_size)
-    return data
 
 
 def _dtype(tensor: Tensor) -> str:

@@ -203,7 +203,7 @@ class _Walk:
             self.names[canonical] = error.name
             self.lost.append(canonical)
             return None
-        self.names.setdefault(canonical, theirs)
+        self.names.setdefault(canonical, self.graph.constants.origin(theirs))
         return array
 
     def _variant(self, pool: str) -> Variant:
