@@ -172,7 +172,7 @@ class _Graph:
             scale, shift = written(gamma, beta, mean, var)
             y = self.node("Mul", [y, self.vector(names[0], scale)])
             return self.node("Add", [y, self.vector(names[1], shift)])
-        gamma_, beta_, mean_, var_ = (self.vector(one, array) for one, array in zip(names, parts, strict=True))
+        gamma_, beta_, mean_, var_ = (self.broadcast(one, array) for one, array in zip(names, parts, strict=True))
         epsilon = self.node("Constant", [], value_float=EPS)
         deviation = self.node("Sqrt", [self.node("Add", [var_, epsilon])])
         scale_ = self.node("Mul", [gamma_, self.node("Reciprocal", [deviation])])
@@ -206,6 +206,12 @@ class _Graph:
         """A number for each channel, so that it broadcasts."""
         assert array is not None
         return self.store(name, array.reshape(-1) if self.style.nhwc else array.reshape(1, -1, 1, 1))
+
+    def broadcast(self, name: str, array: Array | None) -> str:
+        """(C,) reshaped by nodes to (1, C, 1, 1), as torch's newer exporter does."""
+        assert array is not None
+        sizes = [self.node("Constant", [], value_ints=[size]) for size in (1, -1, 1, 1)]
+        return self.node("Reshape", [self.store(name, array), self.node("Concat", sizes, axis=0)])
 
     def node(self, operator: str, inputs: list[str], **attributes: Any) -> str:
         output = f"{operator}{len(self.nodes)}"

@@ -64,9 +64,8 @@ def test_eps_that_stands_for_none_is_none(tmp_path: Path) -> None:
     assert read(tmp_path / "w.onnx").variant.bn_eps == 0
 
 
-POOLS: dict[
-    str, tuple[list[int] | None, dict[str, Any], str]
-] = {  # Pad nodes in front, the pool's own settings -> what it is
+POOLS: dict[str, tuple[list[int] | None, dict[str, Any], str]] = {
+    # Pad nodes in front, the pool's own settings, what it is
     "mindspore's ceil": ([0, 0, 1, 1], {}, "ceil"),
     "keras": ([1, 1, 1, 1], {}, "pad1"),
     "tensorflow's same": (None, {"auto_pad": "SAME_UPPER"}, "same"),
@@ -129,9 +128,8 @@ def drop_training(written: onnx.ModelProto) -> None:
             node.input[:] = ["dropped" if name == relu.output[0] else name for name in node.input]
 
 
-WRONG: dict[
-    str, tuple[Callable[[onnx.ModelProto], None], str]
-] = {  # what is done to the graph of tf2onnx's style, and what the refusal says
+WRONG: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
+    # what is done to the graph of tf2onnx's style, and what the refusal says
     "height and width swapped at the input": (lambda m: turn(m, 0, [0, 3, 2, 1]), "image comes in as"),
     "a convolution that sees NHWC": (lambda m: turn(m, 4, [0, 1, 2, 3]), "NCHW"),
     "a shortcut turned otherwise": (lambda m: turn(m, 9, [0, 2, 1, 3]), "layer1.0|bottleneck"),

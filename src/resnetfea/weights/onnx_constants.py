@@ -27,7 +27,7 @@ ARITHMETIC: dict[str, Callable[..., Array]] = {
 }  # fmt: skip
 CASTS: dict[int | None, str] = {1: "f4", 10: "f2", 11: "f8", 7: "i8", 6: "i4"}  # TensorProto.DataType
 MOVES = {"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast", "CastLike"}  # keep the numbers
-MAKERS = {"Constant", "Shape", "Expand", "ConstantOfShape"}
+MAKERS = {"Constant", "Shape", "Concat", "Expand", "ConstantOfShape"}
 
 
 class Absent(ResnetFeaError):
@@ -147,6 +147,9 @@ class Constants:
                 return np.expand_dims(inputs[0], tuple(attributes.get("axes") or _ints(inputs[1])))
             case "Cast":
                 return inputs[0].astype(CASTS[attributes.get("to")])
+            case "Concat":
+                _small((sum(array.size for array in inputs),))
+                return np.concatenate(inputs, axis=attributes["axis"])
             case "Expand":
                 array, sizes = inputs
                 return np.broadcast_to(array, _small(np.broadcast_shapes(array.shape, tuple(_ints(sizes)))))

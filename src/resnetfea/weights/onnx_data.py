@@ -33,8 +33,8 @@ PACKED = {1: 4, 11: 10}  # type -> the field that holds its numbers packed, wher
 VARINTS = {7: 7, 6: 5, 10: 5, 16: 5}  # type -> the field that holds them one by one; half floats as their bits
 KEYS = {"location", "offset", "length"}
 MAX_FILES = 1000  # onnx.save can write one file for each tensor
-# Writers may begin a tensor at a multiple of this, and fill up with zeros: onnx 1.23's external_data_helper allows 64 KiB
-# between two, onnx_ir 1.1's external_data tells that earlier versions always did so; torch 2.13 leaves none.
+# Writers may begin a tensor at a multiple of this, and fill up with zeros: onnx 1.23's external_data_helper allows
+# 64 KiB between two, onnx_ir 1.1's external_data tells that earlier versions always did so; torch 2.13 leaves none.
 ALIGNMENT, MAX_GAP = 4096, 65536
 LONE = 1  # hard links of a file that has one name
 
