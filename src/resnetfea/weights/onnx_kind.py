@@ -10,6 +10,7 @@ from resnetfea.weights.onnx_model import Node
 QUANTISED = ("QLinearConv", "ConvInteger", "DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear")
 SQUEEZES = ("GlobalAveragePool", "ReduceMean")
 GATES = ("Sigmoid", "HardSigmoid")
+LEAST_SUMS = 4  # shortcuts of a ResNet: one for each stage at least
 LAYOUT = "NCHW"  # any will do: only who uses whom is asked here
 
 
@@ -21,10 +22,13 @@ def seems(graph: Graph) -> str | None:
     convs = [node for node in graph.nodes if node.operator == "Conv"]
     if not convs:
         return "a network without convolutions"
+    sums = [node for node in graph.nodes if _is_sum(graph, node)]
     groups = Counter(node.attributes().get("group", 1) for node in convs)
     groups.pop(1, None)
     if len(groups) > 1:
         return "a network of depthwise convolutions (MobileNet, EfficientNet, ...)"
+    if len(sums) < LEAST_SUMS:
+        return "a network without shortcuts (VGG, DenseNet, ...)"
     if groups:
         return f"a ResNeXt (convolutions in {groups.popitem()[0]} groups)"
     if operators["MatMul"] and operators["Softmax"] and operators["AveragePool"] and _is_deep_stem(graph):
@@ -33,7 +37,7 @@ def seems(graph: Graph) -> str | None:
         return "an SE-ResNet (squeeze and excitation: channels weighed by a Sigmoid)"
     if _is_deep_stem(graph):
         return "a ResNet with a deep stem (three 3x3 convolutions, ResNet-C or -D)"
-    if any(_is_normed_sum(graph, node) for node in graph.nodes):
+    if any(_is_normed(graph, node) for node in sums):
         return "a pre-activation ResNet (v2: norms in front of the convolutions)"
     pool = next((node for node in graph.nodes if node.operator == "MaxPool"), None)
     if pool is not None:
@@ -53,9 +57,12 @@ def _is_deep_stem(graph: Graph) -> bool:
     return bool(first) and first[0].attributes().get("kernel_shape") == [3, 3]
 
 
-def _is_normed_sum(graph: Graph, node: Node) -> bool:
-    """A shortcut's sum, and a norm that takes it: BatchNormalization, or a multiplication by constants."""
-    if node.operator not in ("Add", "Sum") or any(graph.is_constant(name) for name in node.inputs):
-        return False
+def _is_sum(graph: Graph, node: Node) -> bool:
+    """Of two values that both depend on the image: a shortcut's end."""
+    return node.operator in ("Add", "Sum") and not any(graph.is_constant(name) for name in node.inputs)
+
+
+def _is_normed(graph: Graph, node: Node) -> bool:
+    """A norm takes it: BatchNormalization, or a multiplication by constants."""
     uses = graph.users(Spot(node.outputs[0], LAYOUT), "BatchNormalization", "Mul")
     return any(graph.is_constant(use.node.inputs[1 - min(use.place, 1)]) for use in uses)
