@@ -104,7 +104,9 @@ def test_onnx_of_every_style_gives_what_onnx_runtime_makes_of_it(name: str, tmp_
 
     style, path, x = onnx_making.STYLES[name], tmp_path / "w.onnx", rich_input((1, 3, 64, 64), 3)
     path.write_bytes(onnx_making.model(style).SerializeToString())
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()  # its optimiser breaks Pad with axes behind a transpose (1.32)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     theirs = session.run(None, {"x": np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if style.nhwc else x})
     ours = MindSporeEngine(read(path)).maps(x)
     for index, layer in enumerate(ours):

@@ -4,6 +4,7 @@ numbers. The same sentences came out of torch 2.13's exports of torchvision's an
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ class Net:
         ]
         self.stored += [numpy_helper.from_array(np.ones(1, np.float32), "one")]
 
-    def node(self, operator: str, *inputs: str, **attributes: object) -> str:
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [f"v{len(self.nodes)}"], **attributes))
         return f"v{len(self.nodes) - 1}"
 
