@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 OUT ?= features
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/run.stamp ## make .venv and install what the product needs, at locked versions
 
@@ -41,6 +41,13 @@ parity: $(VENV)/dev.stamp .venv-parity/stamp ## live against PyTorch, in an envi
 	PYTHONPATH=src:tests .venv-parity/bin/python tests/parity/write_references.py build/parity --full
 	PYTHONPATH=tests $(BIN)/python tests/parity/compare.py build/parity
 
+SECONDS ?= 60
+fuzz: $(VENV)/dev.stamp ## damaged files into every reader of weights, SECONDS=60 each, from SEED=0
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) --seed $(or $(SEED),0)
+
+measure-reading: $(VENV)/dev.stamp ## time and memory of reading a full-width file of each kind
+	PYTHONPATH=tests $(BIN)/python tests/weights/measure_reading.py
+
 lock: ## compute requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
 		-c requirements/constraints.in -o requirements/run.txt pyproject.toml requirements/build.in
@@ -50,7 +57,7 @@ lock: ## compute requirements/*.txt anew (needs uv)
 clean: ## remove environments and what was made
 	rm -rf $(VENV) .venv-parity build dist features
 
-.PHONY: help setup features test test-fast lint format parity lock clean
+.PHONY: help setup features test test-fast lint format parity fuzz measure-reading lock clean
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }

@@ -119,9 +119,19 @@ def test_without_a_recipe_of_its_own_it_is_the_ecosystems(server: Server, monkey
 
 def test_a_file_is_known_by_its_digest_whatever_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     published = replace(KNOWN["imagenet-v2"], sha256=SHA256)
-    monkeypatch.setattr("resnetfea.weights.known._BY_SHA256", {SHA256: published})
+    monkeypatch.setitem(KNOWN, "imagenet-v2", published)
     found = look(DATA / "tiny.pth")
     assert (found.recipe.resize, found.recipe_of) == (232, "torchvision IMAGENET1K_V2")
+
+
+def test_a_file_is_known_by_the_digits_in_its_publishers_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMMLab's Caffe weights have torchvision's names and stride in the 1x1; nothing in the file tells."""
+    assert KNOWN["msra-mmdet"].prefix == "5891d200"
+    assert look(DATA / "tiny.pth").variant.stride_in == "3x3"
+    url = KNOWN["msra-mmdet"].url.replace("5891d200", SHA256[:8])
+    monkeypatch.setitem(KNOWN, "msra-mmdet", replace(KNOWN["msra-mmdet"], url=url))
+    found = look(DATA / "tiny.pth")
+    assert (found.variant.stride_in, found.recipe.color) == ("1x1", "bgr")
 
 
 def test_a_known_name_goes_before_a_file_called_so(
