@@ -14,7 +14,7 @@ import typer
 
 from resnetfea import __version__
 from resnetfea.cli_convert import convert
-from resnetfea.cli_output import SOME_FAILED, errors, number, show, text
+from resnetfea.cli_output import SOME_FAILED, OfflineOption, errors, number, show, text
 
 app = typer.Typer(
     name="resnetfea",
@@ -48,7 +48,6 @@ class Decode(StrEnum):
 WeightsOption = Annotated[
     str, typer.Option("--weights", "-w", help="Weights file (.pth .safetensors .ckpt .onnx), URL, or known name.")
 ]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing; make no connection at all.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 

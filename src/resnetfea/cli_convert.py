@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from resnetfea.cli_output import errors, text
+from resnetfea.cli_output import OfflineOption, errors, text
 from resnetfea.errors import printable
 
 SUFFIXES = (".safetensors", ".npz", ".ckpt", ".pkl", ".onnx")  # weights.writing.FORMS', which is too heavy for --help
@@ -21,10 +21,11 @@ class Names(StrEnum):
 
 
 def convert(
-    weights: Annotated[str, typer.Argument(metavar="W", help="Weights file or known name.")],
+    weights: Annotated[str, typer.Argument(metavar="W", help="Weights file, URL, or known name.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help=f"File to write: {' '.join(SUFFIXES)}.")],
     names: Annotated[Names | None, typer.Option(help="Of the parameters in a .ckpt.", show_default="resnetfea")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT where it is there already.")] = False,
+    offline: OfflineOption = False,
 ) -> None:
     """Any readable weights file to another format, number for number.
 
@@ -46,8 +47,17 @@ def convert(
         raise typer.BadParameter("is for .ckpt; the other formats have one kind of names", param_hint="--names")
     with errors():
         from resnetfea.convert import convert as run
+        from resnetfea.features.progress import download_bar
 
-        source, written = run(weights, out, names=(names or Names.resnetfea).value, overwrite=overwrite)
+        with download_bar() as progress:
+            source, written = run(
+                weights,
+                out,
+                names=(names or Names.resnetfea).value,
+                overwrite=overwrite,
+                offline=offline,
+                progress=progress,
+            )
     typer.echo(f"{text(out)}: {written.tensors} tensors, from {text(source.path)} ({source.ecosystem})")
     if source.left_out:
         first = ", ".join(source.left_out[:SHOWN]) + (", ..." if len(source.left_out) > SHOWN else "")

@@ -8,13 +8,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from resnetfea.errors import ResnetFeaError, printable
 
 SHOWN = 6  # names of a long list that a person gets to see
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing; make no connection at all.")]
 FATAL, SOME_FAILED, INTERRUPTED = 1, 3, 130  # 2, wrong usage, is typer's own
 
 

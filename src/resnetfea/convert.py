@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from resnetfea.engine.export import export
 from resnetfea.weights import Weights, onnx_notes, read
+from resnetfea.weights.locate import Progress
 from resnetfea.weights.writing import DEFAULT_NAMES, Written, card_of, check_target, lost, new_file, write
 
 ONNX = ".onnx"
@@ -20,8 +21,16 @@ class Converted(NamedTuple):
     written: Written
 
 
-def convert(source: str | Path, out: Path, *, names: str = DEFAULT_NAMES, overwrite: bool = False) -> Converted:
-    """Read `source`, a file or a known name, and write it as `out`, whose suffix says the format.
+def convert(
+    source: str | Path,
+    out: Path,
+    *,
+    names: str = DEFAULT_NAMES,
+    overwrite: bool = False,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> Converted:
+    """Read `source`, a file, a URL or a known name (see `read`), and write it as `out`, whose suffix says the format.
 
     Everything is read before anything is written, so that both may be one file.
 
@@ -29,7 +38,7 @@ def convert(source: str | Path, out: Path, *, names: str = DEFAULT_NAMES, overwr
         ResnetFeaError: `source` is not a complete ResNet, or `out` can't be written; then nothing is left of it.
     """
     check_target(out, overwrite=overwrite)  # before the work
-    weights = read(source)
+    weights = read(source, offline=offline, progress=progress)
     if out.suffix.lower() == ONNX:
         return Converted(weights, _export(weights, out, overwrite))
     return Converted(weights, write(weights, out, names=names, overwrite=overwrite))

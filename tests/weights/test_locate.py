@@ -382,13 +382,19 @@ def test_inspect_downloads(server: Server) -> None:
     assert (found["sha256"], found["recipe_of"], found["recipe"]["resize"]) == (SHA256, "Tiny", 100)
 
 
-@pytest.mark.parametrize("command", [["inspect", "imagenet"], ["extract", ".", "-o", "out", "--weights", "imagenet"]])
-def test_offline_is_one_line(command: list[str], cache: Path, no_network: None) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [["inspect", "imagenet"], ["extract", ".", "-o", "out", "--weights", "imagenet"], ["convert", "imagenet", "x.npz"]],
+)
+def test_offline_is_one_line(
+    command: list[str], cache: Path, no_network: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, [*command, "--offline"])
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert str(cache / "resnet50-0676ba61.pth") in done.stderr
-    assert not Path("out").exists()
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_publisher_without_the_file_is_one_line(server: Server) -> None:
