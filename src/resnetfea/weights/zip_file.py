@@ -52,7 +52,7 @@ def opened(data: bytes) -> Archive:
         raise ResnetFeaError(f"its zip has more than {MAX_TENSORS:,} entries")
     try:
         archive = zipfile.ZipFile(BytesIO(data))
-    except (zipfile.BadZipFile, struct.error, LookupError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, struct.error, LookupError, ValueError, ArithmeticError, RuntimeError, OSError) as error:
         raise ResnetFeaError(f"its zip is broken or cut short: {error}") from error
     end = len(data) - END_BYTES - len(archive.comment)
     if data[end : end + len(END)] != END or data[end + 20 : end + 22] != struct.pack("<H", len(archive.comment)):
