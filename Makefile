@@ -41,9 +41,10 @@ parity: $(VENV)/dev.stamp .venv-parity/stamp ## live against PyTorch, in an envi
 	PYTHONPATH=src:tests .venv-parity/bin/python tests/parity/write_references.py build/parity --full
 	PYTHONPATH=tests $(BIN)/python tests/parity/compare.py build/parity
 
-SECONDS ?= 60
-fuzz: $(VENV)/dev.stamp ## damaged files into every reader of weights, SECONDS=60 each, from SEED=0
-	PYTHONPATH=tests $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) --seed $(or $(SEED),0)
+FUZZ_SECONDS ?= 60
+SEED ?= 0
+fuzz: $(VENV)/dev.stamp ## damaged files into every reader of weights, FUZZ_SECONDS=60 each, from SEED=0
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --seed $(SEED)
 
 measure-reading: $(VENV)/dev.stamp ## time and memory of reading a full-width file of each kind
 	PYTHONPATH=tests $(BIN)/python tests/weights/measure_reading.py
