@@ -25,6 +25,7 @@ from rich_weights import rich_state
 from weights.making import WRITERS as CONTAINERS
 from weights.making import Arrays, h5_of
 from weights.making_pickles import python2_pickle
+from weights.onnx_making import STYLES, model
 
 SECONDS, TIMES = 1.0, 3.0
 CHILD = """
@@ -45,7 +46,12 @@ print(json.dumps({"seconds": best, "memory": peak() - before}))
 
 def writers() -> dict[str, Callable[[Arrays], bytes]]:
     """Containers that nothing but Python is needed to write."""
-    return {**CONTAINERS, "pickle": lambda arrays: python2_pickle(arrays, key=b"model"), "h5 of Keras": keras_of}
+    return {
+        **CONTAINERS,
+        "pickle": lambda arrays: python2_pickle(arrays, key=b"model"),
+        "h5 of Keras": keras_of,
+        "onnx": lambda arrays: model(STYLES["plain"], dict(arrays)).SerializeToString(),
+    }
 
 
 def keras_of(arrays: Arrays) -> bytes:

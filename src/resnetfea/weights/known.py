@@ -206,6 +206,7 @@ KNOWN: dict[str, Published] = {
     ),
 }
 
+
 def with_sha256(sha256: str) -> Published | None:
     """The file of the table that has this content, whatever it is called here."""
     return next((one for one in KNOWN.values() if sha256.startswith(one.sha256 or one.prefix or "-")), None)
