@@ -87,6 +87,7 @@ def layer(name: str) -> str:
     return name.split("/")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts_of_other_versions(layout: str, tmp_path: Path) -> None:
     (tmp_path / "w.h5").write_bytes(h5(stored(LAYOUTS[layout])))

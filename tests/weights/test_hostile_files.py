@@ -122,6 +122,7 @@ except ResnetFeaError:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORST)
 def test_memory(name: str, tmp_path: Path) -> None:
     path = tmp_path / "worst.pth"

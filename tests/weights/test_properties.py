@@ -22,6 +22,7 @@ from resnetfea.weights.pickle_machine import Machine, Source
 from resnetfea.weights.torch_file import CALLS, STORAGES
 from weights.making import DATA, ckpt_of
 
+pytestmark = pytest.mark.slow
 MUTATIONS = 150  # of each file
 SIMPLE = st.sampled_from([np.dtype(kind) for kind in ("<f4", "<f2", "<f8", "<i8", "<i4", "u1")])
 ARRAYS = npst.arrays(SIMPLE, npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from resnetfea.errors import ResnetFeaError
 
-MAX_OPCODES = 2_000_000  # a detector's checkpoint with optimiser state has about 60 for each of 1,000 tensors
+MAX_OPCODES = 500_000  # a ResNet-152 detector's checkpoint with optimiser state: about 60 for each of 3,000 tensors
 MAX_BITS = 128  # torch's magic number has 77; arithmetic with millions of digits takes minutes
 MARK = object()
 OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
