@@ -149,9 +149,9 @@ KNOWN: dict[str, Published] = {
         sha256="66c8b43daff3fcc15bc4f30e3d2a167e21a14d9c9598a5394e5516471f4af504",
         size=94_765_736,
     ),
-    # mmcv 0452bd1, model_zoo/open_mmlab.json: detectron2/resnet50_caffe; mmdetection 00e9730,
-    # configs/_base_/models/mask-rcnn_r50-caffe-c4.py: style="caffe". Its names are torchvision's, so nothing in the file
-    # tells. The digest's beginning is in its name, and a public log that has the file confirms it.
+    # mmcv 0452bd1, model_zoo/open_mmlab.json: detectron2/resnet50_caffe; mmdetection 00e9730, in _base_/models
+    # mask-rcnn_r50-caffe-c4.py: style="caffe". Its names are torchvision's, so nothing in the file tells. The digest's
+    # beginning is in its name, and a public log that has the file confirms it.
     "msra-mmdet": Published(
         url="https://download.openmmlab.com/pretrain/third_party/resnet50_msra-5891d200.pth",
         file="resnet50_msra-5891d200.pth",
