@@ -143,6 +143,7 @@ def inspect(
         "variant": asdict(found.variant),
         "recipe": asdict(found.recipe),
         "recipe_of": found.recipe_of,
+        "assumed": found.assumed,
         "sha256": found.sha256,
         "wrapper": found.wrapper,
         "tensors": found.count,

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weights.making import REDUCE, Arrays, group, mention, number, pickled
+from weights.making import REDUCE, Arrays, group, mention, number, pickled, storage, tensor, text, torch_zip
 
 BUILD = b"b"
+Nested = dict[str, Any]
 
 
 def short_text(value: bytes) -> bytes:
@@ -67,3 +68,24 @@ WRITERS: dict[str, Callable[[Arrays], bytes]] = {
     "protocol 4, blobs": lambda arrays: pickle.dumps({"blobs": dict(arrays), "cfg": "MODEL:"}, protocol=4),
     "protocol 5": lambda arrays: pickle.dumps(dict(arrays), protocol=5),
 }
+
+
+def checkpoint(tree: Nested) -> bytes:
+    """A torch zip of dictionaries, arrays, numbers, texts and ready opcodes."""
+    stored: dict[str, bytes] = {}
+
+    def opcodes(value: Any) -> bytes:
+        if isinstance(value, dict):
+            return b"}(" + b"".join(text(key) + opcodes(part) for key, part in value.items()) + b"u"
+        if isinstance(value, bytes):
+            return value
+        if isinstance(value, int):
+            return number(value)
+        if isinstance(value, str):
+            return text(value)
+        key = str(len(stored))
+        stored[key] = value.tobytes()
+        stride = [step // value.itemsize for step in value.strides]
+        return tensor(storage("Float", key, value.size), value.shape, stride)
+
+    return torch_zip(pickled(opcodes(tree)), stored)

@@ -24,7 +24,12 @@ BESIDE = {  # what such files hold besides; for some it is all that tells them a
     "torchvision": ("fc.weight", "bn1.num_batches_tracked"),
     "torchvision-detection": ("backbone.fpn.inner_blocks.0.0.weight", "roi_heads.box_head.fc6.weight"),
     "maskrcnn-benchmark": ("backbone.fpn.fpn_inner1.weight", "rpn.head.conv.weight"),
-    "detectron2": ("backbone.fpn_lateral2.weight", "proposal_generator.rpn_head.conv.weight", "pixel_mean"),
+    "detectron2": (
+        "backbone.fpn_lateral2.weight",
+        "proposal_generator.rpn_head.conv.weight",
+        "backbone.top_block.p6.weight",  # RetinaNet
+        "anchor_generator.cell_anchors.0",
+    ),
     "mmpretrain": ("head.fc.weight",),
     "mmdet": ("neck.fpn_convs.0.conv.weight", "rpn_head.rpn_conv.weight"),
     "transformers": ("classifier.1.weight",),
@@ -34,6 +39,13 @@ BESIDE = {  # what such files hold besides; for some it is all that tells them a
     "detectron1": ("conv1_w_momentum", "fc6_w", "mask_fcn1_w", "lr", "conv1_b"),
     "modelzoo": ("end_point.weight", "global_step"),
     "mindcv": ("classifier.weight",),
+    # mindspore-ai/models 12251fa, .../maskrcnn_resnet50/src/maskrcnn/mask_rcnn_r50.py
+    "resnetfea": (
+        "fpn_ncek.fpn_convs_list.0.weight",
+        "rpn_with_loss.rpn_convs_list.0.rpn_conv.weight",
+        "rcnn_cls.fpn_cls.cls_scores.weight",
+        "rcnn_mask.fpn_mask.mask_deconv1.weight",
+    ),
     "keras": ("predictions/kernel", "optimizer_weights/sgd/iteration"),
 }
 

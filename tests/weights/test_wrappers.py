@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,34 +22,10 @@ from weights.making import (
     pickled,
     pickled_dict,
     storage,
-    tensor,
     text,
     torch_legacy,
-    torch_zip,
 )
-from weights.making_pickles import short_text
-
-Nested = dict[str, Any]
-
-
-def checkpoint(tree: Nested) -> bytes:
-    """A torch zip of dictionaries, arrays, numbers and ready opcodes."""
-    stored: dict[str, bytes] = {}
-
-    def opcodes(value: Any) -> bytes:
-        if isinstance(value, dict):
-            return b"}(" + b"".join(text(key) + opcodes(part) for key, part in value.items()) + b"u"
-        if isinstance(value, bytes):
-            return value
-        if isinstance(value, int):
-            return number(value)
-
-        key = str(len(stored))
-        stored[key] = value.tobytes()
-        stride = [step // value.itemsize for step in value.strides]
-        return tensor(storage("Float", key, value.size), value.shape, stride)
-
-    return torch_zip(pickled(opcodes(tree)), stored)
+from weights.making_pickles import Nested, checkpoint, short_text
 
 
 def other(truth: Arrays) -> Nested:
@@ -168,6 +143,32 @@ def test_feature_pyramid(name: str, prefix: str, lateral: str, output: str, tmp_
 
 
 @pytest.mark.parametrize(
+    ("name", "prefix", "further"),
+    [
+        ("mmdet", "backbone.", "neck.downsample_convs.0.conv.weight"),  # PAFPN
+        ("mmdet", "backbone.", "neck.fpn_convs.4.conv.weight"),  # a level by convolution where ours is pooled
+        ("torchvision-detection", BODY, "backbone.fpn.extra_blocks.p6.weight"),
+        ("maskrcnn-benchmark", BODY, "backbone.fpn.top_blocks.p6.weight"),
+        ("detectron2", "backbone.bottom_up.", "backbone.top_block.p6.weight"),
+        ("detectron1", "", "fpn_6_w"),
+    ],
+)
+def test_a_pyramid_with_more_than_eight_convolutions_is_another(
+    name: str, prefix: str, further: str, tmp_path: Path
+) -> None:
+    ecosystem = next(one for one in ECOSYSTEMS if one.name == name)
+    theirs = {ecosystem.theirs(key): np.ones(shape, np.float32) for key, shape in PYRAMID.items()}
+    body = {prefix + ecosystem.theirs(key): array for key, array in TRUTH.items()}
+    if ecosystem.fused:
+        body = {key: array for key, array in body.items() if "running_" not in key}
+    save_file(body | theirs | {further: np.ones(3, np.float32)}, tmp_path / "w")
+    found = read(tmp_path / "w")
+    assert found.ecosystem == name
+    assert not found.fpn
+    assert {further, *theirs} <= set(found.left_out)
+
+
+@pytest.mark.parametrize(
     ("name", "prefix", "new", "old"),
     [
         ("torchvision-detection", BODY, r"_blocks.0.0.", r"_blocks.0."),
@@ -195,6 +196,8 @@ def test_older_names_of_the_pyramid(name: str, prefix: str, new: str, old: str, 
             "roi_heads.box.feature_extractor.head.layer4.",
         ),
         ("detectron2", "backbone.", "backbone.res5.", "roi_heads.res5."),
+        ("mmdet", "backbone.", "backbone.layer4.", "roi_head.shared_head.layer4."),
+        ("mmdet", "backbone.", "backbone.layer4.", "shared_head.layer4."),  # mmdetection 1
     ],
 )
 def test_c4_bodies_have_their_last_stage_in_the_head(
@@ -204,7 +207,8 @@ def test_c4_bodies_have_their_last_stage_in_the_head(
     file = {prefix + ecosystem.theirs(key): array for key, array in TRUTH.items()}
     moved = {key.replace(stage, head): array for key, array in file.items()}
     assert moved.keys() != file.keys()
-    save_file(moved, tmp_path / "w")
+    beside = {"rpn_head.rpn_conv.weight": np.ones(3, np.float32)} if name == "mmdet" else {}
+    save_file(moved | beside, tmp_path / "w")
     found = read(tmp_path / "w")
     assert found.ecosystem == name
     assert all(np.array_equal(found.tensors[key], array) for key, array in TRUTH.items())

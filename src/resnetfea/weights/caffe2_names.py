@@ -35,3 +35,4 @@ CAFFE2_BESIDE = (
     r".*_momentum|lr|weight_order|conv1_b|(fpn|fc1000|pred|fc[67]|bbox_pred|cls_score|conv_rpn|rpn|retnet|mask|_\[mask\]"
     r"|conv5_mask|kps|conv_fcn\d|head_conv\d|body_conv_fcn\d|AnnIndex|Index_UV|[UV]_lowres)_.*"
 )
+CAFFE2_NECK = r"fpn_.*(?<!_momentum)"

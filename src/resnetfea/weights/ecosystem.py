@@ -30,6 +30,8 @@ class Ecosystem:
             (fpn.*) give names without the prefix.
         spellings: (pattern, replacement), applied in order to a file's name: other spellings of what `rules` give.
         beside: pattern of what such files hold beside the backbone (heads, counters, optimiser); the rest is an error.
+        neck: pattern of all that belongs to the feature pyramid; where that is more than its eight convolutions (PAFPN,
+            further levels), it computes something else.
         variant, recipe: of the weights people have in this form.
         fused: the norms are scale and shift only: mean 0, variance 1, eps 0.
         conv_bias: every convolution has a bias, which the norm behind it takes over.
@@ -41,6 +43,7 @@ class Ecosystem:
     rules: Rules
     spellings: Rules = ()
     beside: str
+    neck: str = ""
     variant: Variant
     recipe: Recipe
     fused: bool = False
@@ -61,6 +64,10 @@ class Ecosystem:
     def is_beside(self, name: str, wrapper: str) -> bool:
         """Whether such files have this beside the backbone."""
         return re.fullmatch(f"{self.beside}|{COUNTERS}|{AVERAGED}", name.removeprefix(wrapper)) is not None
+
+    def is_neck(self, name: str, wrapper: str) -> bool:
+        """Whether this belongs to the feature pyramid."""
+        return re.fullmatch(self.neck, name.removeprefix(wrapper)) is not None
 
     def found(self, names: Iterable[str], wrapper: str, prefix: str) -> dict[str, str]:
         """The canonical name of each of the file's names that a rule knows."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from resnetfea.network.variant import BLOCKS, Variant
 from resnetfea.weights import recipe
-from resnetfea.weights.caffe2_names import CAFFE2, CAFFE2_BESIDE, CAFFE2_PARTS, CAFFE2_SPELLINGS
+from resnetfea.weights.caffe2_names import CAFFE2, CAFFE2_BESIDE, CAFFE2_NECK, CAFFE2_PARTS, CAFFE2_SPELLINGS
 from resnetfea.weights.ecosystem import Ecosystem, Rules, pyramid
 
 MINDSPORE_NORM: Rules = (
@@ -33,7 +33,8 @@ RESNETFEA = Ecosystem(
         (r"downsample\.1\.", "bn_down_sample."),
         *pyramid("fpn_ncek.lateral_convs_list.{}", "fpn_ncek.fpn_convs_list.{}"),
     ),
-    beside=rf"(fpn_ncek|rpn_with_loss|rcnn|rcnn_mask|bbox_assigner.*)\..*|{MINDSPORE_BESIDE}",
+    neck=r"fpn_ncek\..*",
+    beside=rf"(fpn_ncek|rpn_with_loss|rcnn(_cls|_mask)?|bbox_assigner.*)\..*|{MINDSPORE_BESIDE}",
     variant=Variant(),
     recipe=recipe.MINDSPORE,
 )
@@ -88,6 +89,7 @@ ECOSYSTEMS = (
         prefixes=("backbone.body.",),
         rules=((r"^fpn\.", "backbone.fpn."),),
         spellings=((r"(fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),),  # up to torchvision 0.12
+        neck=r"backbone\.fpn\..*",
         beside=r"(backbone\.fpn|rpn|roi_heads|head)\..*",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
@@ -101,6 +103,7 @@ ECOSYSTEMS = (
             *pyramid("backbone.fpn.fpn_inner{}", "backbone.fpn.fpn_layer{}", first=1),
         ),
         spellings=((r"^roi_heads\.box\.feature_extractor\.head\.layer4\.", "backbone.body.layer4."),),  # the C4 bodies
+        neck=r"backbone\.fpn\..*",
         beside=r"(backbone\.fpn|rpn|roi_heads)\..*",
         variant=Variant(stride_in="1x1", pool="pad1", bn_eps=0.0),
         recipe=recipe.DETECTRON,
@@ -129,7 +132,9 @@ ECOSYSTEMS = (
                 "linear.",
             ),  # convert-torchvision-to-d2.py puts `stem.` in front of all but the stages
         ),
-        beside=r"backbone\.fpn_.*|(proposal_generator|roi_heads|head|sem_seg_head)\..*|pixel_(mean|std)"
+        neck=r"backbone\.(fpn_|top_block\.).*",
+        beside=r"backbone\.(fpn_|top_block\.).*|(proposal_generator|roi_heads|head|sem_seg_head|anchor_generator)\..*"
+        r"|pixel_(mean|std)"
         r"|(stem\.)?(fc|linear)\.(weight|bias)",
         variant=Variant(stride_in="1x1", pool="pad1"),
         recipe=recipe.DETECTRON2,
@@ -152,6 +157,7 @@ ECOSYSTEMS = (
             (r"_bn_rm$", "_bn_running_mean"),
             (r"_bn_riv$", "_bn_running_var"),
         ),
+        neck=CAFFE2_NECK,
         beside=CAFFE2_BESIDE,
         variant=Variant(stride_in="1x1", pool="pad1"),
         recipe=recipe.DETECTRON2,
@@ -163,10 +169,30 @@ ECOSYSTEMS = (
         prefixes=("",),
         rules=(*CAFFE2, (r"_bn\.weight$", "_bn_s"), (r"_bn\.bias$", "_bn_b"), *CAFFE2_PARTS),
         spellings=CAFFE2_SPELLINGS,
+        neck=CAFFE2_NECK,
         beside=CAFFE2_BESIDE,
         variant=Variant(stride_in="1x1", pool="pad1", bn_eps=0.0),
         recipe=recipe.DETECTRON,
         fused=True,
+    ),
+    # mmpretrain ee7f2e8 and mmdetection 00e9730: torchvision's names behind a prefix; style="pytorch"
+    Ecosystem(
+        name="mmpretrain",
+        prefixes=("backbone.",),
+        rules=((r"^fc\.", "head.fc."),),
+        beside=r"head\.(?!mlp\.|last_layer\.).*|data_preprocessor\..*",
+        variant=Variant(pool="pad1"),
+        recipe=recipe.TORCHVISION,
+    ),
+    Ecosystem(
+        name="mmdet",
+        prefixes=("backbone.",),
+        rules=pyramid("neck.lateral_convs.{}.conv", "neck.fpn_convs.{}.conv"),
+        spellings=((r"^(roi_head\.)?shared_head\.layer4\.", "backbone.layer4."),),  # the C4 bodies
+        neck=r"neck\..*",
+        beside=r"(neck|rpn_head|roi_head|bbox_head|mask_head|semantic_head|shared_head|data_preprocessor)\..*",
+        variant=Variant(pool="pad1"),
+        recipe=recipe.TORCHVISION,
     ),
     # DINO 7c446df, main_dino.py: the full checkpoint's teacher and student; the backbone alone has torchvision's names
     Ecosystem(
@@ -175,24 +201,7 @@ ECOSYSTEMS = (
         rules=(),
         beside=r"head\.(mlp|last_layer)\..*",
         variant=Variant(pool="pad1"),
-        recipe=recipe.TORCHVISION,
-    ),
-    # mmpretrain ee7f2e8 and mmdetection 00e9730: torchvision's names behind a prefix; style="pytorch"
-    Ecosystem(
-        name="mmpretrain",
-        prefixes=("backbone.",),
-        rules=((r"^fc\.", "head.fc."),),
-        beside=r"head\..*|data_preprocessor\..*",
-        variant=Variant(pool="pad1"),
-        recipe=recipe.TORCHVISION,
-    ),
-    Ecosystem(
-        name="mmdet",
-        prefixes=("backbone.",),
-        rules=pyramid("neck.lateral_convs.{}.conv", "neck.fpn_convs.{}.conv"),
-        beside=r"(neck|rpn_head|roi_head|bbox_head|mask_head)\..*|data_preprocessor\..*",
-        variant=Variant(pool="pad1"),
-        recipe=recipe.TORCHVISION,
+        recipe=recipe.DINO,
     ),
     # transformers 5.23.0 (ae005ce), models/resnet/modeling_resnet.py; microsoft/resnet-50 is resized bicubically
     Ecosystem(
@@ -228,14 +237,14 @@ ECOSYSTEMS = (
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),
-    # SwAV 06b1b7c, src/resnet50.py: pads 1, then convolves with padding 2, which is padding 3
+    # SwAV 06b1b7c, src/resnet50.py: pads 1, then convolves with padding 2, which is padding 3; DeepCluster-v2 as well
     Ecosystem(
         name="swav",
         prefixes=("",),
         rules=(),
         beside=r"(projection_head|prototypes)\..*",
         variant=Variant(pool="pad1"),
-        recipe=recipe.TORCHVISION,
+        recipe=recipe.SWAV,
     ),
     # mindspore-ai/models eab643f, official/cv/ResNet/src/resnet.py. Its Mask R-CNN's loader puts `backbone.` in front
     # (official/cv/MaskRCNN/maskrcnn_resnet50/train.py), and skips the optimiser's entries listed here.

@@ -102,6 +102,35 @@ KNOWN: dict[str, Published] = {
         recipe=recipe.TORCHVISION,
         variant={"bn_eps": 0.0},
     ),
+    # torchvision 0.28.0, models/detection/{faster,keypoint}_rcnn.py, retinanet.py: overwrite_eps(model, 0.0) for these
+    # three too, not for FCOS and the v2 models. Nobody states a digest; the names have its beginning
+    "fasterrcnn-coco": Published(
+        url="https://download.pytorch.org/models/fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+        file="fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+        publisher="torchvision FasterRCNN_ResNet50_FPN COCO_V1",
+        what="Faster R-CNN's backbone after training on COCO, box AP 37.0",
+        licence="BSD-3-Clause",
+        recipe=recipe.TORCHVISION,
+        variant={"bn_eps": 0.0},
+    ),
+    "keypointrcnn-coco": Published(
+        url="https://download.pytorch.org/models/keypointrcnn_resnet50_fpn_coco-fc266e95.pth",
+        file="keypointrcnn_resnet50_fpn_coco-fc266e95.pth",
+        publisher="torchvision KeypointRCNN_ResNet50_FPN COCO_V1",
+        what="Keypoint R-CNN's backbone after training on COCO, box AP 54.6",
+        licence="BSD-3-Clause",
+        recipe=recipe.TORCHVISION,
+        variant={"bn_eps": 0.0},
+    ),
+    "retinanet-coco": Published(
+        url="https://download.pytorch.org/models/retinanet_resnet50_fpn_coco-eeacb38b.pth",
+        file="retinanet_resnet50_fpn_coco-eeacb38b.pth",
+        publisher="torchvision RetinaNet_ResNet50_FPN COCO_V1",
+        what="RetinaNet's backbone after training on COCO, box AP 36.4",
+        licence="BSD-3-Clause",
+        recipe=recipe.TORCHVISION,
+        variant={"bn_eps": 0.0},
+    ),
     # timm 1.0.31, models/resnet.py: resnet50.a1_in1k, crop_pct 0.95, so floor(224 / 0.95). The digest: Hugging Face's
     # own name of the blob and six public repositories, four with the size, at this revision
     "timm": Published(
@@ -185,24 +214,23 @@ KNOWN: dict[str, Published] = {
         what="ImageNet-1k without labels",
         licence="CC-BY-NC-4.0",
     ),
-    # SwAV 06b1b7c, hubconf.py; eval_linear.py has 0.228 where all others have 0.229
+    # SwAV 06b1b7c, hubconf.py
     "swav": Published(
         url="https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
         file="swav_800ep_pretrain.pth.tar",
         publisher="SwAV, 800 epochs",
         what="ImageNet-1k without labels",
         licence="CC-BY-NC-4.0",
-        recipe=replace(recipe.TORCHVISION, std=(0.228, 0.224, 0.225)),
+        recipe=recipe.SWAV,
     ),
-    # DINO 7c446df, hubconf.py; eval_linear.py: Resize(256, interpolation=3), Pillow's bicubic. One project states the
-    # digest 156f8c41..., which is one too few
+    # DINO 7c446df, hubconf.py. One project states the digest 156f8c41..., which is one too few
     "dino": Published(
         url="https://dl.fbaipublicfiles.com/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",
         file="dino_resnet50_pretrain.pth",
         publisher="DINO",
         what="ImageNet-1k without labels",
         licence="Apache-2.0",
-        recipe=replace(recipe.TORCHVISION, interpolation="bicubic"),
+        recipe=recipe.DINO,
     ),
 }
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import Variant
-from resnetfea.weights import canonical, not_plain
+from resnetfea.weights import canonical, not_plain, own_words
 from resnetfea.weights import card as cards
 from resnetfea.weights.arrays import as_float32
 from resnetfea.weights.ecosystem import WRAPPERS, Ecosystem
-from resnetfea.weights.ecosystems import BY_AUTHOR, ECOSYSTEMS
+from resnetfea.weights.ecosystems import ECOSYSTEMS
 from resnetfea.weights.folding import plain
 from resnetfea.weights.raw import RawFile
 
@@ -38,13 +38,15 @@ class Match(Checked):
 
     Attributes:
         recipe_of: whose recipe stands in `ecosystem`: its own, or that of the file this one was converted from.
-        fc, fpn: the classifier and the feature pyramid, by canonical names; empty unless complete.
+        assumed: sentences: what of variant and recipe nothing in the file tells.
+        fc, fpn: the classifier and the feature pyramid, by canonical names; empty unless complete, and plain.
         unused: the file's own names of what the backbone does not take, those of fc and fpn among them.
         left_out: the same without those of fc and fpn.
     """
 
     ecosystem: Ecosystem
     recipe_of: str
+    assumed: tuple[str, ...]
     variant: Variant
     fc: Floats
     fpn: Floats
@@ -59,10 +61,11 @@ def match(raw: RawFile, in_file: int) -> Match:
         ResnetFeaError: no table knows the names, or the network is none of ours.
     """
     ecosystem, wrapper, prefix = recognise(raw.tensors)
-    ecosystem = replace(ecosystem, **BY_AUTHOR.get((ecosystem.name, raw.author.lower()), {}))
+    own = own_words.told(ecosystem, raw, wrapper)
     card = cards.from_json(raw.card) if raw.card is not None else None
     if card is not None:
-        ecosystem = replace(ecosystem, variant=card.variant, recipe=card.recipe)
+        own = own_words.of_card(card)
+    ecosystem = replace(ecosystem, variant=own.variant, recipe=own.recipe)
     ours = ecosystem.found(raw.tensors, wrapper, prefix)
     theirs = _one_to_one(ours)
     found = plain({name: raw.tensors[theirs[name]] for name in theirs}, ecosystem)
@@ -77,12 +80,15 @@ def match(raw: RawFile, in_file: int) -> Match:
     unused = [name for name in raw.tensors if ours.get(name, canonical.FC[0]) in (*canonical.FC, *canonical.FPN)]
     unknown = [name for name in unused if name not in ours and not ecosystem.is_beside(name, wrapper)]
     problems = checked.problems + ((f"unknown ({len(unknown)}): {', '.join(unknown)}",) if unknown else ())
-    problems += card.differences(variant) if card is not None else ()
+    problems += own.problems + (card.differences(variant) if card is not None else ())
     fc, fpn = (_complete(heads, shapes(heads, variant)) for shapes in (canonical.fc_shapes, canonical.fpn_shapes))
+    if any(name not in ours and ecosystem.is_neck(name, wrapper) for name in unused):
+        fpn = {}  # with more than eight convolutions it is another pyramid
     left_out = [name for name in unused if ours.get(name) not in (*fc, *fpn)]
     return Match(
         ecosystem=ecosystem,
-        recipe_of=card.recipe_of if card is not None else ecosystem.name,
+        recipe_of=own.recipe_of,
+        assumed=own.assumed,
         variant=variant,
         tensors=checked.tensors,
         fc=fc,
@@ -140,7 +146,7 @@ def check(
             misshapen.append(f"{theirs.get(name, name)} is {found[name].shape} where {shape} belongs")
         elif name in wanted:
             try:
-                exact[name] = _sound(name, found[name])
+                exact[name] = _sound(name, found[name], variant.bn_eps)
             except ResnetFeaError as error:
                 problems.append(f"{theirs.get(name, name)} {error}")
     if misshapen:
@@ -148,7 +154,7 @@ def check(
     return Checked(tensors=exact, missing=tuple(missing), problems=tuple(problems))
 
 
-def _sound(name: str, array: NDArray[Any]) -> NDArray[np.float32]:
+def _sound(name: str, array: NDArray[Any], eps: float = 1e-5) -> NDArray[np.float32]:
     """The tensor as float32.
 
     Raises:
@@ -159,6 +165,8 @@ def _sound(name: str, array: NDArray[Any]) -> NDArray[np.float32]:
         raise ResnetFeaError("holds numbers that are not finite")
     if name.endswith("running_var") and (exact < 0).any():
         raise ResnetFeaError("holds negative variances")
+    if name.endswith("running_var") and eps == 0 and not exact.all():
+        raise ResnetFeaError("holds variances of 0, and its norms have no eps: they would divide by 0")
     return exact
 
 

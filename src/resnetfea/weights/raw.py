@@ -18,6 +18,7 @@ class RawFile:
         beside: names of what else it holds (epoch, optimiser, ...).
         wrapper: the entry that the tensors were taken from, e.g. "state_dict"; empty where they lie bare.
         author: who wrote it, where it says so (detectron2's pickles do).
+        config: the configuration it was trained with, as text, where it has one (OpenMMLab's do).
         card: what a file written by us says of itself (card.py).
         unpacked: its size in bytes once decompressed, where it is compressed.
     """
@@ -27,5 +28,6 @@ class RawFile:
     beside: tuple[str, ...] = field(default=())
     wrapper: str = ""
     author: str = ""
+    config: str = ""
     card: bytes | None = None
     unpacked: int = 0

@@ -22,6 +22,7 @@ from resnetfea.weights import (
     npz_file,
     onnx_file,
     onnx_notes,
+    own_words,
     pickle_file,
     safetensors_file,
     torch_file,
@@ -51,6 +52,7 @@ class Weights:
         ecosystem: whose names it uses, e.g. "modelzoo".
         variant: how this ResNet computes.
         recipe: what its pixels look like; recipe_of says whose recipe that is, or that it is assumed.
+        assumed: sentences: what of variant and recipe nothing tells, so that the ecosystem's usual is taken.
         tensors: float32 by canonical name, e.g. layer1.0.conv1.weight (64, 64, 1, 1).
         count: tensors in the file.
         missing: canonical names that the file lacks. unused: its own names that the backbone does not need.
@@ -78,6 +80,7 @@ class Weights:
     fpn: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -125,7 +128,7 @@ def _as_published(found: Weights, published: Published | None) -> Weights:
     """With what the publisher says, where the file can't tell."""
     if published is None:
         return found
-    found = replace(found, variant=replace(found.variant, **published.variant))
+    found = replace(found, variant=replace(found.variant, **published.variant), assumed=())
     if published.recipe is None:
         return found
     return replace(found, recipe=published.recipe, recipe_of=published.publisher)
@@ -182,6 +185,7 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
                 *(card.differences(variant) if card else ()),
             ),
             parts=tuple(digest for _, digest in sorted(onnx.parts.items())),
+            assumed=own_words.of_card(card).assumed if card else own_words.OF_A_GRAPH,
         )
     raw = reader(data)
     found = match(raw, max(len(data), raw.unpacked))
@@ -202,6 +206,7 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
         wrapper=raw.wrapper,
         fc=found.fc,
         fpn=found.fpn,
+        assumed=found.assumed,
     )
 
 

@@ -54,6 +54,12 @@ class Recipe:
 # torchvision 0.29.2, models/resnet.py and transforms/_presets.py: ImageClassification with its defaults
 TORCHVISION = Recipe(color="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
+# SwAV 06b1b7c, src/multicropdataset.py and eval_linear.py: 0.228 where all others have 0.229
+SWAV = replace(TORCHVISION, std=(0.228, 0.224, 0.225))
+
+# DINO 7c446df, eval_linear.py and eval_knn.py: Resize(256, interpolation=3), Pillow's bicubic
+DINO = replace(TORCHVISION, interpolation="bicubic")
+
 # microsoft/resnet-50's image processor: ConvNeXT's, shortest side 224 / 0.875, resample 3 (Pillow's bicubic)
 TRANSFORMERS = replace(TORCHVISION, interpolation="bicubic")
 

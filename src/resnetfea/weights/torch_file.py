@@ -169,7 +169,14 @@ def _state_dict(container: str, value: Any, read: Callable[[Storage], bytes | me
             tensors[name] = _cut(tensor, cache[key])
         except ResnetFeaError as error:
             raise ResnetFeaError(f"tensor {name}: {error}") from error
-    return RawFile(container, tensors, beside, wrapper)
+    return RawFile(container, tensors, beside, wrapper, config=_config(value))
+
+
+def _config(checkpoint: Any) -> str:
+    """OpenMMLab's: `config` of mmdetection 2's tools/train.py, `cfg` of mmengine's Runner.save_checkpoint."""
+    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
+    texts = [meta.get(key) for key in ("config", "cfg")] if isinstance(meta, dict) else []
+    return next((text for text in texts if isinstance(text, str)), "")
 
 
 def _cut(tensor: Strided, data: bytes | memoryview) -> NDArray[Any]:

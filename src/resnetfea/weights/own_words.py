@@ -1,0 +1,185 @@
+"""What a file says of its stride and its pixels beside its tensors' names, and what it leaves to be assumed.
+
+The same names and shapes may belong to a network that computes differently. Where the file tells, it is believed; where
+it does not, the ecosystem's default is taken, and said to be assumed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetfea.network.variant import Variant
+from resnetfea.weights import known
+from resnetfea.weights.card import Card
+from resnetfea.weights.ecosystem import Ecosystem
+from resnetfea.weights.ecosystems import BY_AUTHOR
+from resnetfea.weights.raw import RawFile
+from resnetfea.weights.recipe import Recipe
+
+MAX_CONFIG = 1 << 18  # characters; OpenMMLab's have some 20,000
+MAX_BODIES = 8  # backbones of one configuration, read one by one
+NUMBER = r"\d{1,9}(?:\.\d{0,9})?"
+ITS_OWN = "the file itself"
+USUAL = {"strides": "1222", "dilations": "1111"}  # of the four stages; a C4 body has three
+LEAST_MEAN, MOST_MEAN = 50, 200  # of pixels 0..255; ImageNet's are 102 to 124
+
+# By ecosystem: of the network, of the pixels. The settings are those of the versions named in ecosystems.py.
+ASSUMED = {
+    "torchvision": (
+        "the network is torchvision's; others have used its names (MMDetection's Caffe weights: stride in the 1x1)",
+        "the pixels are as for torchvision's V1 weights",
+    ),
+    "torchvision-detection": ("bn_eps is FrozenBatchNorm2d's 1e-5; torchvision's own COCO_V1 files compute with 0", ""),
+    "maskrcnn-benchmark": (
+        "stride_in is its default (MODEL.RESNETS.STRIDE_IN_1X1)",
+        "the pixels are as its defaults have them (INPUT.TO_BGR255, PIXEL_MEAN, PIXEL_STD)",
+    ),
+    "detectron2": (
+        "stride_in and no dilation are its defaults (MODEL.RESNETS.STRIDE_IN_1X1, RES5_DILATION)",
+        "the pixels are as its defaults have them (INPUT.FORMAT, MODEL.PIXEL_MEAN, PIXEL_STD)",
+    ),
+    "detectron1": (
+        "stride_in is its default (RESNETS.STRIDE_1X1)",
+        "the pixels are as its default has them (PIXEL_MEANS)",
+    ),
+    "mmpretrain": ("the network is of style='pytorch'; style='caffe' has the stride in the 1x1", "the pixels are RGB"),
+    "mmdet": ("the network is of style='pytorch'; style='caffe' has the stride in the 1x1", "the pixels are RGB"),
+    "transformers": (
+        "stride_in is its default (downsample_in_bottleneck in config.json)",
+        "the pixels are as microsoft/resnet-50's preprocessor_config.json has them",
+    ),
+    "resnetfea": (
+        "padding and bn_eps are the cell's; weights renamed from ModelZoo's ImageNet training were trained with others",
+        "",
+    ),
+    "keras": ("", "the pixels are as keras.applications.resnet.preprocess_input makes them"),
+}  # fmt: skip
+OF_A_GRAPH = ("the pixels are as for torchvision's V1 weights; a graph does not tell",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How the network computes, its pixels, whose recipe that is, what of both is assumed, and what forbids reading."""
+
+    variant: Variant
+    recipe: Recipe
+    recipe_of: str
+    assumed: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def of_card(card: Card) -> Told:
+    """What a converted file's card says. What was assumed of the first file, and by nobody's word else, still is."""
+    still: tuple[str, ...] = ()
+    if card.recipe_of.startswith("assumed"):
+        still = OF_A_GRAPH
+    elif card.recipe_of == card.ecosystem and not known.with_sha256(card.sha256):
+        still = tuple(sentence for sentence in ASSUMED.get(card.ecosystem, ()) if sentence)
+    return Told(variant=card.variant, recipe=card.recipe, recipe_of=card.recipe_of, assumed=still)
+
+
+def told(ecosystem: Ecosystem, raw: RawFile, wrapper: str) -> Told:
+    """The ecosystem's variant and recipe, or what the file says instead."""
+    variant, recipe, recipe_of = ecosystem.variant, ecosystem.recipe, ecosystem.name
+    by_author = BY_AUTHOR.get((ecosystem.name, raw.author.lower()))
+    if by_author:
+        return Told(**by_author, recipe_of=ecosystem.name)
+    network, pixels = ASSUMED.get(ecosystem.name, ("", ""))
+    problems: tuple[str, ...] = ()
+    stored = tuple(raw.tensors.get(f"{wrapper}pixel_{part}") for part in ("mean", "std"))
+    if ecosystem.name == "detectron2" and (found := _stored_pixels(*stored)):
+        recipe, recipe_of, pixels = _alike(recipe, found), ITS_OWN, ""
+        if set(found.std) != {1.0}:
+            # every configuration of detectron2 that has a std has STRIDE_IN_1X1 False: MSRA's conv1 has absorbed it
+            variant = replace(variant, stride_in="3x3")
+            network = "stride_in is 3x3, as the file's pixel_std is not 1: its weights are not MSRA's"
+    elif ecosystem.name == "detectron2" and stored[0] is not None:
+        pixels += "; its pixel_mean and pixel_std are none that could be understood"
+    elif ecosystem.name in ("mmdet", "mmpretrain", "torchvision") and raw.config:
+        config = re.sub(r"\s", "", raw.config[:MAX_CONFIG])
+        backbones = {body for body in _bodies(config, "backbone") if re.search(r"type='(\w+\.)?ResNet'", body)}
+        if len(backbones) == 1:
+            variant, problems, network = *_of_backbone(backbones.pop(), variant), ""
+        if found := _config_pixels(config):
+            recipe, recipe_of, pixels = _alike(recipe, found), ITS_OWN, ""
+    assumed = tuple(sentence for sentence in (network, pixels) if sentence)
+    return Told(variant=variant, recipe=recipe, recipe_of=recipe_of, assumed=assumed, problems=problems)
+
+
+def _stored_pixels(mean: NDArray[Any] | None, std: NDArray[Any] | None) -> Recipe | None:
+    """detectron2's buffers (3, 1, 1): up to 2021 its models had them in their state (02b5c4e, meta_arch/rcnn.py)."""
+    if mean is None or std is None or mean.size != 3 or std.size != 3 or mean.dtype.kind + std.dtype.kind != "ff":
+        return None
+    # as the configuration wrote them: float32 has 7 digits
+    means, deviations = ([round(float(number), 4) for number in np.ravel(part)] for part in (mean, std))
+    if means[0] == means[2]:
+        return None
+    return _recipe(means, deviations, "bgr" if means[0] < means[2] else "rgb")  # in photos blue's mean is the least
+
+
+def _config_pixels(config: str) -> Recipe | None:
+    """mean, std and colours of a configuration, where it has one kind of them; numbers are of pixels 0..255.
+
+    `img_norm_cfg=dict(..., to_rgb=True)`, and since mmengine `data_preprocessor=dict(..., bgr_to_rgb=True)`.
+    """
+    kinds = set()
+    three = rf"=[\[(]({NUMBER},{NUMBER},{NUMBER}),?[\])],"
+    for *numbers, color in re.findall(
+        rf"mean{three}std{three}(?:[a-z_]+=[\w.]+,)*?(?:bgr_)?to_rgb=(True|False)", config
+    ):
+        means, deviations = ([float(number) for number in part.split(",")] for part in numbers)
+        kinds.add(_recipe(means, deviations, "rgb" if color == "True" else "bgr"))
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _recipe(mean: list[float], std: list[float], color: Literal["rgb", "bgr"]) -> Recipe | None:
+    """The recipe of these numbers, if they can be those of pixels 0..255."""
+    if not all(LEAST_MEAN <= number <= MOST_MEAN for number in mean):
+        return None
+    if not all(0 < number <= MOST_MEAN for number in std):
+        return None
+    return Recipe(color=color, scale=1.0, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
+
+
+def _alike(recipe: Recipe, found: Recipe) -> Recipe:
+    """The ecosystem's resize and crop with these pixels; the ecosystem's own recipe where the pixels are the same."""
+    same = recipe.color == found.color and all(
+        np.allclose(np.divide(ours, recipe.scale), theirs, rtol=1e-6)
+        for ours, theirs in ((recipe.mean, found.mean), (recipe.std, found.std))
+    )
+    if same:
+        return recipe
+    return replace(recipe, color=found.color, scale=found.scale, mean=found.mean, std=found.std)
+
+
+def _of_backbone(body: str, variant: Variant) -> tuple[Variant, tuple[str, ...]]:
+    """What mmdet's ResNet(...) of a configuration says (00e9730, models/backbones/resnet.py), and what we can't do."""
+    changed: dict[str, Any] = {"stride_in": "1x1" if "style='caffe'" in body else "3x3"}
+    eps = re.search(rf"\beps=({NUMBER}(?:e-\d+)?)\b", body)
+    if eps and 0 <= float(eps[1]) < 1:
+        changed["bn_eps"] = float(eps[1])
+    problems = []
+    for setting, usual in USUAL.items():
+        found = re.search(rf"\b{setting}=[\[(]([\d,]+)[\])]", body)
+        if found and not ",".join(usual).startswith(found[1].rstrip(",")):
+            problems.append(f"its configuration has {setting}={found[1]}: a backbone that is not supported")
+    return replace(variant, **changed), tuple(problems)
+
+
+def _bodies(config: str, key: str) -> list[str]:
+    """What stands between the brackets of each `key=dict(...)`."""
+    found = []
+    for match in islice(re.finditer(rf"\b{key}=dict\(", config), MAX_BODIES):
+        depth, end = 1, match.end()
+        while depth and end < len(config):
+            depth += {"(": 1, ")": -1}.get(config[end], 0)
+            end += 1
+        if not depth:
+            found.append(config[match.end() : end - 1])
+    return found
