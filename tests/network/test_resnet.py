@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
+from safetensors.numpy import save_file
 
-from resnetfea import ResidualBlockUsing, ResNetFea, Variant, resnet50, weight_init_ones
+from data import tiny
+from resnetfea import ResidualBlockUsing, ResNetFea, Variant, read, resnet50, weight_init_ones
 from resnetfea.network.resnet import _BatchNorm2dInit, _conv
+from resnetfea.weights.ecosystems import ECOSYSTEMS
 
 pytestmark = pytest.mark.slow
 
 LISTS = ([3, 4, 6, 3], [64, 256, 512, 1024], [256, 512, 1024, 2048])
+MASKRCNN = next(one for one in ECOSYSTEMS if one.name == "maskrcnn-benchmark")
 TINY = ([1, 1, 1, 1], [4, 8, 16, 32], [8, 16, 32, 64])
 
 
@@ -152,6 +157,28 @@ def test_resnet50_without_weights_stays_in_range_and_follows_its_seed() -> None:
 def test_resnet50_refuses_weights_of_another_width_by_name() -> None:
     with pytest.raises(ValueError, match=r"layer1\.0\.conv1\.weight"):
         resnet50("opennsfw", variant=Variant())
+
+
+def test_dead_channels_without_eps(tmp_path: Path) -> None:
+    """A convolution and its norm's deviation smaller by 2^-56 are the same function, as long as nothing is added."""
+    truth, shrunk = tiny.weights(), np.float32(2.0**-56)
+    small = {
+        "layer2.1.conv2.weight": shrunk,
+        "layer2.1.bn2.running_mean": shrunk,
+        "layer2.1.bn2.running_var": shrunk**2,
+    }
+    maps = []
+    for factors in ({}, small):
+        state = {name: array * factors.get(name, np.float32(1)) for name, array in truth.items()}
+        file = {f"backbone.body.{MASKRCNN.theirs(name)}": array for name, array in state.items()}
+        save_file(file, tmp_path / "w")
+        weights = read(tmp_path / "w")
+        assert weights.variant.bn_eps == 0
+        x = Tensor(np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32))
+        maps.append([one.asnumpy() for one in resnet50(weights)(x)])
+    assert 0 < weights.tensors["layer2.1.bn2.running_var"].min() < 1e-32
+    for one, other in zip(*maps, strict=True):
+        assert np.abs(one - other).max() <= 1e-6 * np.abs(one).max()
 
 
 def test_a_module_of_our_own_is_a_cell() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+from numpy.typing import NDArray
 
-from resnetfea.network.resnet import ResidualBlockUsing, ResNetFea
+from resnetfea.network.resnet import FP32_TINY, ResidualBlockUsing, ResNetFea
 from resnetfea.network.variant import Variant
 from resnetfea.weights import Weights, read
 from resnetfea.weights.ecosystems import RESNETFEA
+
+Array = NDArray[np.float32]
+TINY_VARIANCE = FP32_TINY * 1e8  # float32 has 7 digits: beside any larger one FP32_TINY vanishes
 
 
 def resnet50(
@@ -47,7 +52,8 @@ def loaded(weights: Weights, variant: Variant, *, weights_update: bool = False) 
     """The cell of this variant with these weights, every tensor in place."""
     cell = empty(variant, weights_update=weights_update)
     parameters = cell.parameters_dict()
-    given = {RESNETFEA.theirs(name): array for name, array in weights.tensors.items()}
+    tensors = weights.tensors if variant.bn_eps >= FP32_TINY else _without_tiny_variances(weights.tensors)
+    given = {RESNETFEA.theirs(name): array for name, array in tensors.items()}
     wrong = sorted(
         name
         for name in parameters.keys() | given.keys()
@@ -72,6 +78,24 @@ def empty(variant: Variant, *, weights_update: bool = False) -> ResNetFea:
     )
     cell.set_train(False)
     return cell
+
+
+def _without_tiny_variances(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """The same function where eps is 0 and stands as FP32_TINY: w / sqrt(v) of a dead channel becomes the scale.
+
+    Training leaves channels with variances down to 1e-45, beside which FP32_TINY is not nothing.
+    """
+    given = dict(tensors)
+    for name, variance in tensors.items():
+        small = variance < TINY_VARIANCE
+        if not name.endswith("running_var") or not small.any():
+            continue
+        scale = name.replace("running_var", "weight")
+        with np.errstate(all="ignore"):  # beyond float32 it is so in the original too
+            divided = tensors[scale] / np.sqrt(variance.astype(np.float64))
+            given[scale] = np.where(small, divided, tensors[scale]).astype(np.float32)
+        given[name] = np.where(small, 1, variance).astype(np.float32)
+    return given
 
 
 def _initialise(cell: ResNetFea, seed: int) -> None:
