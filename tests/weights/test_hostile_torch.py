@@ -8,14 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import look
-from resnetfea.weights.torch_file import LEGACY_START
+from resnetfea.weights.torch_file import LEGACY_START, read_zip
 from weights.making import (
+    EMPTY_TUPLE,
+    FALSE,
     FOUR,
+    REDUCE,
     Refuse,
     group,
+    mention,
     nested_twice,
     number,
+    numbers,
     one,
     pickled,
     pickled_dict,
@@ -120,3 +126,19 @@ def test_legacy(name: str, refuse: Refuse) -> None:
 def test_the_stream_these_are_made_from_is_read(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(torch_legacy(LEGACY_PKL, KEYS, [(4, FOUR)]))
     assert len(look(tmp_path / "w.pth").missing) == 264
+
+
+def test_a_tensor_stored_with_the_other_sign(refuse: Refuse) -> None:
+    """torch saves a lazily negated view as its base and {"neg": True} (2.13, _utils.py: get_tensor_metadata)."""
+    hooks = mention("collections", "OrderedDict") + EMPTY_TUPLE + REDUCE
+    negated = b"}(" + text("neg") + b"\x88u"
+    parts = storage("Float", "0", 4), number(0), numbers((4,)), numbers((1,)), FALSE, hooks
+    for metadata, is_refused in ((negated, True), (b"}", False)):
+        rebuilt = mention("torch._utils", "_rebuild_tensor_v2") + group(*parts, metadata) + REDUCE
+        data = torch_zip(one(rebuilt), {"0": FOUR})
+        if is_refused:
+            refuse(data)
+            with pytest.raises(ResnetFeaError, match="negated"):
+                read_zip(data)
+        else:
+            assert read_zip(data).tensors["conv1.weight"].tolist() == [0, 1, 2, 3]

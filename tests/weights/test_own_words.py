@@ -80,6 +80,23 @@ NEW_PIXELS = """data_preprocessor=dict(
 TORCH_PIXELS = "dict(type='Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)"
 
 
+SORTED = """model = dict(
+    backbone=dict(depth=50, norm_cfg=dict(requires_grad=False, type="BN"), style="caffe", type="ResNet"),
+    data_preprocessor=dict(
+        bgr_to_rgb=False,
+        mean=[
+            103.53,
+            116.28,
+            123.675,
+        ],
+        pad_size_divisor=32,
+        std=[
+            1.0,
+            1.0,
+            1.0,
+        ]))"""
+
+
 @pytest.mark.parametrize(
     ("key", "config", "stride", "wanted", "assumed"),
     [
@@ -90,6 +107,7 @@ TORCH_PIXELS = "dict(type='Normalize', mean=[123.675, 116.28, 103.53], std=[58.3
         ("cfg", CAFFE + OLD_PIXELS + TORCH_PIXELS, "1x1", recipe.TORCHVISION, 1),  # two kinds of pixels
         ("cfg", CAFFE + CAFFE.replace("caffe',\n", "pytorch',\n") + NEW_PIXELS, "3x3", recipe.DETECTRON2, 1),
         ("cfg", "", "3x3", recipe.TORCHVISION, 2),
+        ("cfg", SORTED, "1x1", recipe.DETECTRON2, 0),
         ("seed", OLD_PIXELS + CAFFE, "3x3", recipe.TORCHVISION, 2),
     ],
 )
@@ -118,6 +136,7 @@ def test_a_configured_eps(tmp_path: Path) -> None:
         "backbone=dict(type='ResNet', eps=7)",
         "backbone=dict(type='ResNet', " * 90_000,
         "mean=[104, 116, 123], std=[1, 1, 1], " + "a=b, " * 50_000,
+        "dict(mean=[104, 116, 123], " * 9_000,
     ],
     ids=lambda config: config[:40],
 )

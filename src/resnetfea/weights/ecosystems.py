@@ -190,7 +190,10 @@ ECOSYSTEMS = (
         rules=pyramid("neck.lateral_convs.{}.conv", "neck.fpn_convs.{}.conv"),
         spellings=((r"^(roi_head\.)?shared_head\.layer4\.", "backbone.layer4."),),  # the C4 bodies
         neck=r"neck\..*",
-        beside=r"(neck|rpn_head|roi_head|bbox_head|mask_head|semantic_head|shared_head|data_preprocessor)\..*",
+        # 00e9730, models/detectors: two-stage, one-stage, masks, panoptic, and DETR's family
+        beside=r"(neck|(rpn|roi|bbox|mask|mask_iou|segm|semantic|panoptic|shared|query|track)_head|data_preprocessor)\..*"
+        r"|(encoder|decoder|query_embedding|reference_points_fc|memory_trans_(fc|norm)|dn_query_generator)\..*"
+        r"|level_embed",
         variant=Variant(pool="pad1"),
         recipe=recipe.TORCHVISION,
     ),

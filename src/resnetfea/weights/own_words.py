@@ -23,7 +23,7 @@ from resnetfea.weights.raw import RawFile
 from resnetfea.weights.recipe import Recipe
 
 MAX_CONFIG = 1 << 18  # characters; OpenMMLab's have some 20,000
-MAX_BODIES = 8  # backbones of one configuration, read one by one
+MAX_BODIES, MAX_BODY = 32, 10_000  # what is looked at in brackets, and its characters
 NUMBER = r"\d{1,9}(?:\.\d{0,9})?"
 ITS_OWN = "the file itself"
 USUAL = {"strides": "1222", "dilations": "1111"}  # of the four stages; a C4 body has three
@@ -102,8 +102,10 @@ def told(ecosystem: Ecosystem, raw: RawFile, wrapper: str) -> Told:
     elif ecosystem.name == "detectron2" and stored[0] is not None:
         pixels += "; its pixel_mean and pixel_std are none that could be understood"
     elif ecosystem.name in ("mmdet", "mmpretrain", "torchvision") and raw.config:
-        config = re.sub(r"\s", "", raw.config[:MAX_CONFIG])
-        backbones = {body for body in _bodies(config, "backbone") if re.search(r"type='(\w+\.)?ResNet'", body)}
+        config = re.sub(r"\s", "", raw.config[:MAX_CONFIG]).replace('"', "'")
+        starts = islice(re.finditer(r"\bbackbone=dict\(", config), MAX_BODIES)
+        bodies = {_body(config, start.end()) for start in starts}
+        backbones = {body for body in bodies if re.search(r"\btype='(\w+\.)?ResNet'", body)}
         if len(backbones) == 1:
             variant, problems, network = *_of_backbone(backbones.pop(), variant), ""
         if found := _config_pixels(config):
@@ -129,12 +131,14 @@ def _config_pixels(config: str) -> Recipe | None:
     `img_norm_cfg=dict(..., to_rgb=True)`, and since mmengine `data_preprocessor=dict(..., bgr_to_rgb=True)`.
     """
     kinds = set()
-    three = rf"=[\[(]({NUMBER},{NUMBER},{NUMBER}),?[\])],"
-    for *numbers, color in re.findall(
-        rf"mean{three}std{three}(?:[a-z_]+=[\w.]+,)*?(?:bgr_)?to_rgb=(True|False)", config
-    ):
-        means, deviations = ([float(number) for number in part.split(",")] for part in numbers)
-        kinds.add(_recipe(means, deviations, "rgb" if color == "True" else "bgr"))
+    for match in islice(re.finditer(r"\bmean=[\[(]", config), MAX_BODIES):
+        body = _body(config, config.rfind("dict(", 0, match.start()) + len("dict("))
+        mean, std = (re.search(rf"\b{part}=[\[(]({NUMBER},{NUMBER},{NUMBER}),?[\])]", body) for part in ("mean", "std"))
+        color = re.search(r"\b(?:bgr_)?to_rgb=(True|False)\b", body)
+        if mean is None or std is None or color is None:
+            return None
+        means, deviations = ([float(number) for number in part[1].split(",")] for part in (mean, std))
+        kinds.add(_recipe(means, deviations, "rgb" if color[1] == "True" else "bgr"))
     return kinds.pop() if len(kinds) == 1 else None
 
 
@@ -172,14 +176,11 @@ def _of_backbone(body: str, variant: Variant) -> tuple[Variant, tuple[str, ...]]
     return replace(variant, **changed), tuple(problems)
 
 
-def _bodies(config: str, key: str) -> list[str]:
-    """What stands between the brackets of each `key=dict(...)`."""
-    found = []
-    for match in islice(re.finditer(rf"\b{key}=dict\(", config), MAX_BODIES):
-        depth, end = 1, match.end()
-        while depth and end < len(config):
-            depth += {"(": 1, ")": -1}.get(config[end], 0)
-            end += 1
-        if not depth:
-            found.append(config[match.end() : end - 1])
-    return found
+def _body(config: str, start: int) -> str:
+    """What stands from here to the bracket that closes it; nothing where that is far away."""
+    depth = 1
+    for end in range(start, min(start + MAX_BODY, len(config))):
+        depth += {"(": 1, ")": -1}.get(config[end], 0)
+        if depth == 0:
+            return config[start:end]
+    return ""

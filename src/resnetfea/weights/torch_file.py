@@ -138,6 +138,15 @@ def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) 
     return Strided(storage, offset, tuple(size), tuple(stride))
 
 
+def _rebuild_tensor_v2(
+    storage: Any, offset: Any, size: Any, stride: Any, gradient: Any, hooks: Any, metadata: Any = None
+) -> Strided:
+    """`metadata` is {"neg": True} where the numbers are stored with the other sign: a view that torch made lazily."""
+    if metadata not in (None, {}):
+        raise UnsafePickle("it has a tensor with metadata (negated or conjugated); save its clone")
+    return _rebuild_tensor(storage, offset, size, stride)
+
+
 def _rebuild_parameter(tensor: Any, *_: Any) -> Strided:
     if not isinstance(tensor, Strided):
         raise UnsafePickle("its pickle makes a parameter of what is not a tensor")
@@ -148,7 +157,7 @@ CALLS: dict[Global, Callable[..., Any]] = {
     **PLAIN_CALLS,
     **numpy_pickle.CALLS,  # a best accuracy that was not made a plain number
     Global("torch._utils", "_rebuild_tensor"): _rebuild_tensor,  # up to torch 0.3
-    Global("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    Global("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor_v2,
     Global("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
 }
 
