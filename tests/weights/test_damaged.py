@@ -190,3 +190,10 @@ def test_a_known_name_is_not_taken_from_it_by_a_file(tmp_path: Path, monkeypatch
     assert read("opennsfw").recipe_of == "open_nsfw"
     with pytest.raises(ResnetFeaError, match="cannot be read as weights"):
         read("./opennsfw")
+
+
+def test_quantised_weights_are_one_sentence(tmp_path: Path) -> None:
+    state = {name: array.astype(np.int32) for name, array in tiny.weights().items()}
+    save_file(state, tmp_path / "w")
+    with pytest.raises(ResnetFeaError, match=r"conv1\.weight holds int32, not floating-point numbers; so do 264 more$"):
+        read(tmp_path / "w")

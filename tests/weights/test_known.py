@@ -62,6 +62,7 @@ def test_recipes() -> None:
     assert recipes["swav"].std == (0.228, 0.224, 0.225)
     assert recipes["dino"].interpolation == "bicubic"
     assert KNOWN["maskrcnn-coco"].variant == {"bn_eps": 0.0}
+    assert recipes["msra-detectron-mmdet"].mean == (102.9801, 115.9465, 122.7717)
 
 
 @pytest.mark.parametrize(

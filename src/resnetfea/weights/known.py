@@ -190,6 +190,17 @@ KNOWN: dict[str, Published] = {
         recipe=recipe.DETECTRON2,
         variant={"stride_in": "1x1"},
     ),
+    # mmcv 0452bd1, model_zoo/open_mmlab.json: detectron/resnet50_caffe; mmdetection 11f3ca2,
+    # configs/fcos/fcos_r50_caffe_fpn_gn-head_1x_coco.py: style="caffe", and the means of Detectron
+    "msra-detectron-mmdet": Published(
+        url="https://download.openmmlab.com/pretrain/third_party/resnet50_caffe-788b5fa3.pth",
+        file="resnet50_caffe-788b5fa3.pth",
+        publisher="OpenMMLab detectron/resnet50_caffe",
+        what="MSRA/R-50 under torchvision's names, as MMDetection's FCOS has it",
+        licence="CC-BY-SA-3.0",
+        recipe=recipe.DETECTRON,
+        variant={"stride_in": "1x1"},
+    ),
     # mindcv 51b0636, models/resnet.py
     "mindcv": Published(
         url="https://download.mindspore.cn/toolkits/mindcv/resnet/resnet50-e0733ab8.ckpt",

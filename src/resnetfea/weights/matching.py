@@ -139,6 +139,7 @@ def check(
     if extra:
         problems.append(f"more blocks than a ResNet-{variant.depth} ({len(extra)}): {', '.join(extra)}")
     exact, misshapen = {}, []
+    unsound: dict[str, list[str]] = {}
     for name, shape in (wanted | biases).items():  # in the network's order, whatever the file's is
         if name not in found:
             continue
@@ -148,7 +149,9 @@ def check(
             try:
                 exact[name] = _sound(name, found[name], variant.bn_eps)
             except ResnetFeaError as error:
-                problems.append(f"{theirs.get(name, name)} {error}")
+                unsound.setdefault(str(error), []).append(theirs.get(name, name))
+    for why, names in unsound.items():  # quantised weights would else be 265 sentences
+        problems.append(f"{names[0]} {why}" + (f"; so do {len(names) - 1} more" if len(names) > 1 else ""))
     if misshapen:
         problems.append(f"wrong shape ({len(misshapen)}): {', '.join(sorted(misshapen))}")
     return Checked(tensors=exact, missing=tuple(missing), problems=tuple(problems))

@@ -32,7 +32,7 @@ LEAST_MEAN, MOST_MEAN = 50, 200  # of pixels 0..255; ImageNet's are 102 to 124
 # By ecosystem: of the network, of the pixels. The settings are those of the versions named in ecosystems.py.
 ASSUMED = {
     "torchvision": (
-        "the network is torchvision's; others have used its names (MMDetection's Caffe weights: stride in the 1x1)",
+        "the network is torchvision's; others have its names (MMDetection's Caffe weights, timm's resnetaa50)",
         "the pixels are as for torchvision's V1 weights",
     ),
     "torchvision-detection": ("bn_eps is FrozenBatchNorm2d's 1e-5; torchvision's own COCO_V1 files compute with 0", ""),
