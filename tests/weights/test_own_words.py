@@ -52,6 +52,9 @@ def test_pixels_that_detectron2_stored(
     assert (found.recipe, found.recipe_of, found.variant.stride_in) == (wanted, "the file itself", stride)
     assert not any("pixels" in sentence for sentence in found.assumed)
     assert any("stride_in" in sentence for sentence in found.assumed)
+    write(found, tmp_path / "again.npz")
+    again = read(tmp_path / "again.npz")
+    assert (again.recipe, again.variant, len(again.assumed)) == (found.recipe, found.variant, 1)
 
 
 @pytest.mark.parametrize("stored", [((127.5,) * 3, (127.5,) * 3), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])

@@ -79,8 +79,9 @@ def of_card(card: Card) -> Told:
     still: tuple[str, ...] = ()
     if card.recipe_of.startswith("assumed"):
         still = OF_A_GRAPH
-    elif card.recipe_of == card.ecosystem and not known.with_sha256(card.sha256):
-        still = tuple(sentence for sentence in ASSUMED.get(card.ecosystem, ()) if sentence)
+    elif card.recipe_of in (card.ecosystem, ITS_OWN) and not known.with_sha256(card.sha256):
+        network, pixels = ASSUMED.get(card.ecosystem, ("", ""))
+        still = tuple(sentence for sentence in (network, pixels if card.recipe_of != ITS_OWN else "") if sentence)
     return Told(variant=card.variant, recipe=card.recipe, recipe_of=card.recipe_of, assumed=still)
 
 
