@@ -112,3 +112,11 @@ def test_pipe_is_not_opened(tmp_path: Path) -> None:
     done = process(str(tmp_path / "pipe"))
     assert done.returncode == 1
     assert b"pipe: not a regular file" in done.stderr
+
+
+def test_a_files_name_of_two_lines_is_told_in_one(tmp_path: Path) -> None:
+    (tmp_path / "a\n\x1b[2Jb.pth").write_bytes(b"no weights")
+    done = CliRunner().invoke(app, ["inspect", str(tmp_path / "a\n\x1b[2Jb.pth")])
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1
+    assert r"a\n\x1b[2Jb.pth" in done.stderr

@@ -59,5 +59,5 @@ def errors(out: Path | None = None) -> Iterator[None]:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(text(f"resnetfea: {message}"), err=True)
+    typer.echo(printable(text(f"resnetfea: {message}")), err=True)  # a file's name may hold line breaks too
     raise typer.Exit(code)

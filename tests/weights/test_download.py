@@ -458,6 +458,15 @@ def test_without_locks_each_downloads_for_itself(server: Server, fetch: Fetch, m
 # ---- this machine ----------------------------------------------------------------------------------------------------
 
 
+def test_a_part_that_is_a_link_is_not_written_through(server: Server, fetch: Fetch, tmp_path: Path) -> None:
+    """In a cache that others can write to."""
+    (tmp_path / "mine").write_bytes(b"precious")
+    (tmp_path / "file.pth.part").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="symbolic links"):
+        fetch()
+    assert (tmp_path / "mine").read_bytes() == b"precious"
+
+
 def test_a_full_disk_is_the_callers(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

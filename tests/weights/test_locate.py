@@ -351,6 +351,16 @@ def test_a_read_only_cache_that_lacks_the_file(
     assert server.asked == []
 
 
+def test_links_in_the_cache_are_not_written_through(server: Server, cache: Path, tmp_path: Path) -> None:
+    cache.mkdir(parents=True)
+    (cache / "CACHEDIR.TAG").symlink_to(tmp_path / "made")
+    assert read("pinned").sha256 == SHA256
+    assert not (tmp_path / "made").exists()
+    (cache / "loose.pth.part").symlink_to(tmp_path / "made")
+    refused("loose", "cannot be written")
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_cache_that_is_a_file(server: Server, cache: Path) -> None:
     cache.parent.touch()
     refused("pinned", "cannot be written (Not a directory)", cache_folder.VARIABLE)

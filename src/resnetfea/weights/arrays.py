@@ -13,7 +13,7 @@ from resnetfea.errors import ResnetFeaError
 BFLOAT16 = "bfloat16"  # numpy has none: the upper half of a float32
 MAX_RANK = 8  # a convolution's weight has 4
 MAX_NUMBERS = 1 << 48  # in a shape, zeros left out: numpy makes no array of (0, 2^63), though it has no numbers
-MAX_TENSORS = 100_000  # a ResNet-152 detector with its optimiser's state has some 3,000
+MAX_TENSORS = 20_000  # a ResNet-152 detector with its optimiser's state has some 3,000
 ITEM_BYTES = {BFLOAT16: 2}
 
 
@@ -53,6 +53,6 @@ def as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
         raise ResnetFeaError(f"holds {array.dtype}, not floating-point numbers")
     with np.errstate(over="ignore"):  # an overflow shows as a difference below
         narrow = np.ascontiguousarray(array, dtype=np.float32)
-    if array.dtype.itemsize > 4 and not np.array_equal(narrow, array, equal_nan=True):
+    if array.dtype.itemsize > 4 and np.count_nonzero(narrow != array) != np.count_nonzero(np.isnan(array)):
         raise ResnetFeaError("holds float64 values that float32 cannot hold exactly; save the model as float32 first")
     return narrow

@@ -63,7 +63,7 @@ class Ecosystem:
 
     def is_beside(self, name: str, wrapper: str) -> bool:
         """Whether such files have this beside the backbone."""
-        return re.fullmatch(f"{self.beside}|{COUNTERS}|{AVERAGED}", name.removeprefix(wrapper)) is not None
+        return _beside(self.beside).fullmatch(name.removeprefix(wrapper)) is not None
 
     def is_neck(self, name: str, wrapper: str) -> bool:
         """Whether this belongs to the feature pyramid."""
@@ -96,6 +96,11 @@ def pyramid(lateral: str, output: str, first: int = 0) -> Rules:
 @cache
 def _backbone(ecosystem: Ecosystem, prefix: str) -> Mapping[str, str]:
     return ecosystem.to_canonical(WIDEST, prefix)
+
+
+@cache
+def _beside(pattern: str) -> re.Pattern[str]:
+    return re.compile(f"{pattern}|{COUNTERS}|{AVERAGED}")
 
 
 @cache

@@ -52,4 +52,5 @@ def _fill_statistics(found: Arrays) -> None:
         scale = found.get(f"{layer.norm}.weight", found.get(f"{layer.norm}.bias"))
         if scale is not None:
             for part, value in NEUTRAL.items():
-                found[f"{layer.norm}.{part}"] = np.full(scale.shape, value, np.float32)
+                # no bytes of its own until it is checked: scales may be views of the same numbers
+                found[f"{layer.norm}.{part}"] = np.broadcast_to(np.float32(value), scale.shape)

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -165,8 +166,8 @@ def _fetch(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tag = path.with_name("CACHEDIR.TAG")  # not above: RESNETFEA_CACHE may be a folder with other things in it
-        if not tag.exists():
-            tag.write_text(TAG)
+        with suppress(FileExistsError), tag.open("x") as file:  # not through a link either
+            file.write(TAG)
         download.download(url, path, expected=expected, progress=progress)
     except OSError as error:  # the network's are download's own business
         raise ResnetFeaError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +13,13 @@ from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, not_plain, own_words
 from resnetfea.weights import card as cards
-from resnetfea.weights.arrays import as_float32
+from resnetfea.weights.arrays import MAX_TENSORS, as_float32
 from resnetfea.weights.ecosystem import WRAPPERS, Ecosystem
 from resnetfea.weights.ecosystems import ECOSYSTEMS
 from resnetfea.weights.folding import plain
 from resnetfea.weights.raw import RawFile
 
+MAX_NAME, MAX_NAMES = 1000, 2 << 20  # characters of one name and of all: each is held against some 200 patterns
 MAX_BACKBONE = 600 << 20  # bytes of float32; Wide ResNet-101-2 has 485 MiB
 Floats = Mapping[str, NDArray[np.float32]]
 
@@ -60,6 +61,7 @@ def match(raw: RawFile, in_file: int) -> Match:
     Raises:
         ResnetFeaError: no table knows the names, or the network is none of ours.
     """
+    _check_names(raw.tensors)
     ecosystem, wrapper, prefix = recognise(raw.tensors)
     own = own_words.told(ecosystem, raw, wrapper)
     card = cards.from_json(raw.card) if raw.card is not None else None
@@ -68,7 +70,9 @@ def match(raw: RawFile, in_file: int) -> Match:
     ecosystem = replace(ecosystem, variant=own.variant, recipe=own.recipe)
     ours = ecosystem.found(raw.tensors, wrapper, prefix)
     theirs = _one_to_one(ours)
-    found = plain({name: raw.tensors[theirs[name]] for name in theirs}, ecosystem)
+    taken = {name: raw.tensors[theirs[name]] for name in theirs}
+    _check_size(taken, in_file)  # with its heads, and before anything is made of it
+    found = plain(taken, ecosystem)
     heads = {name: found.pop(name) for name in (*canonical.FC, *canonical.FPN) if name in found}
     other = not_plain.known_as({name: array.shape for name, array in raw.tensors.items()})
     if not found:
@@ -190,6 +194,17 @@ def _complete(heads: Mapping[str, NDArray[Any]], shapes: Mapping[str, canonical.
         return {name: _sound(name, heads[name]) for name in shapes}
     except ResnetFeaError:
         return {}
+
+
+def _check_names(names: Collection[str]) -> None:
+    """Few and short enough for patterns, of which some take the square of a name's length."""
+    if len(names) > MAX_TENSORS:
+        raise ResnetFeaError(f"it has {len(names):,} tensors; no ResNet has more than {MAX_TENSORS:,}")
+    longest, total = max(map(len, names), default=0), sum(map(len, names))
+    if longest > MAX_NAME or total > MAX_NAMES:
+        raise ResnetFeaError(
+            f"its tensors have names of up to {longest:,} characters, {total:,} in all; no ResNet's do"
+        )
 
 
 def _check_size(tensors: Mapping[str, NDArray[Any]], in_file: int) -> None:

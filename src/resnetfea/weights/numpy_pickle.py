@@ -58,6 +58,10 @@ class PickledArray:
     def __init__(self) -> None:
         self.array: NDArray[Any] | None = None
 
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.array is None else self.array.nbytes
+
     def build(self, state: Any) -> None:
         """State (version, shape, element type, whether Fortran's order, bytes)."""
         match state:

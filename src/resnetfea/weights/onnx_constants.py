@@ -120,9 +120,12 @@ class Constants:
             raise ResnetFeaError(f"{name!r} cannot be computed by {node.operator}: {error}") from error
         if not any(np.may_share_memory(array, one) for one in inputs):
             self._copied += array.nbytes
-        if self._copied > MAX_COPIED:
-            raise ResnetFeaError(f"working out its weights would take more than {MAX_COPIED:,} bytes")
+        self._check_copied(0)
         return array
+
+    def _check_copied(self, more: int) -> None:
+        if self._copied + more > MAX_COPIED:
+            raise ResnetFeaError(f"working out its weights would take more than {MAX_COPIED:,} bytes")
 
     def _computed(self, node: Node, inputs: list[Array]) -> Array:
         """One node's result. An unpacking that fails is a ValueError, as NumPy's refusals are."""
@@ -146,7 +149,9 @@ class Constants:
             case "Unsqueeze":
                 return np.expand_dims(inputs[0], tuple(attributes.get("axes") or _ints(inputs[1])))
             case "Cast":
-                return inputs[0].astype(CASTS[attributes.get("to")])
+                wanted = np.dtype(CASTS[attributes.get("to")])
+                self._check_copied(inputs[0].size * wanted.itemsize)
+                return inputs[0].astype(wanted)
             case "Concat":
                 _small((sum(array.size for array in inputs),))
                 return np.concatenate(inputs, axis=attributes["axis"])

@@ -22,6 +22,7 @@ from resnetfea.weights.onnx_graph import NONE, Graph, Padding, Spot, Use
 
 SAME = "same"  # a padding counted so that the output has ceil(n / stride) pixels, more of it behind than in front
 MAX_UNITS = 155  # convolutions of a ResNet-152; a graph that goes in a circle ends here
+MAX_TAKEN = 600 << 20  # bytes of float32, as matching.MAX_BACKBONE
 LOWEST = float("-inf")  # what a pool may be padded with: behind a ReLU nothing below zero wins
 _POOLS: dict[tuple[Padding, str | Padding, bool], str] = {
     # (Pad nodes in front, the pool's own padding, ceil_mode) -> Variant.pool
@@ -91,6 +92,7 @@ class _Walk:
         self.names: dict[str, str] = {}
         self.lost: list[str] = []
         self.units: dict[str, Unit] = {}
+        self.size = 0
 
     def backbone(self) -> Read:
         spot, pool = self._stem()
@@ -203,6 +205,9 @@ class _Walk:
             self.names[canonical] = error.name
             self.lost.append(canonical)
             return None
+        self.size += 4 * array.size  # as float32; many layers may name one tensor
+        if self.size > MAX_TAKEN:
+            raise ResnetFeaError(f"its backbone would need more than {MAX_TAKEN:,} bytes; no ResNet's does")
         self.names.setdefault(canonical, self.graph.constants.origin(theirs))
         return array
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from resnetfea.errors import ResnetFeaError, printable
@@ -52,6 +53,11 @@ class Node:
 
     def attributes(self) -> dict[str, Any]:
         """The settings by name, those of KINDS only."""
+        return self._attributes
+
+    @cached_property
+    def _attributes(self) -> dict[str, Any]:
+        """Read once: a node is asked often, and its lists may be long."""
         found: dict[str, Any] = {}
         for name, parts in self.settings:
             if name not in KINDS:

@@ -54,7 +54,8 @@ class Norm:
 
     def parts(self, channels: int, take: Take) -> dict[str, Vector | None]:
         """Scale, shift, mean and variance by torchvision's names; None where the file has lost one."""
-        one, zero = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+        # of no bytes of their own: a weight of shape (2^40, 0, 7, 7) has as many channels
+        one, zero = (np.broadcast_to(np.float32(value), channels) for value in (1, 0))
         if self.node is None and self.scale is None:
             shift = _sum(self.biases, "bias", take) if self.biases else zero
             return {"weight": one, "bias": shift, "running_mean": zero, "running_var": one}
@@ -70,7 +71,7 @@ class Norm:
             return found
         assert self.scale is not None
         shift = _sum((self.shift,), "bias", take) if self.shift else zero
-        mean = None if bias is None else -bias + 0.0  # + 0: no negative zero
+        mean = bias if bias is None or not self.biases else -bias + 0.0  # + 0: no negative zero
         return {"weight": _vector(self.scale, "weight", take), "bias": shift, "running_mean": mean, "running_var": one}
 
 

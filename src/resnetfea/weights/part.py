@@ -115,7 +115,9 @@ def _unlocked(final: Path) -> Iterator[Part]:
 
 
 def _opened(path: Path) -> BufferedRandom:
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+    """Never through a link that somebody laid in a cache that others can write to: it would be emptied and filled."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "r+b")
 
 
 def _locked(file: BufferedRandom, final: Path) -> bool:

@@ -39,7 +39,7 @@ def read(data: bytes) -> RawFile:
         if isinstance(name, str) and array is not None:
             tensors[name] = array
         else:
-            beside += (str(name),)
+            beside.append(str(name))
     author = value.get(AUTHOR) if isinstance(value, dict) else None
     return RawFile(
         "pickle",

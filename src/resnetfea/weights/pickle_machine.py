@@ -7,14 +7,19 @@ here checks the type of what it finds on the stack, and the only "calls" are tho
 from __future__ import annotations
 
 import pickletools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from resnetfea.errors import ResnetFeaError
 
-MAX_OPCODES = 500_000  # a ResNet-152 detector's checkpoint with optimiser state: about 60 for each of 3,000 tensors
+# in all pickles of one machine; a ResNet-152 detector with its optimiser's state: about 60 for each of 3,000 tensors
+MAX_OPCODES = 500_000
 MAX_BITS = 128  # torch's magic number has 77; arithmetic with millions of digits takes minutes
 MARK = object()
+UNREAD = object()  # in place of a text beyond MAX_WIDE: nothing is done with it
 OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 VALUES = frozenset(  # opcodes whose argument is the value
@@ -25,6 +30,12 @@ SLICES = {  # of these, the ones whose argument may be an array's bytes: taken w
     "BINSTRING": 4, "SHORT_BINSTRING": 1, "BINBYTES": 4, "SHORT_BINBYTES": 1, "BINBYTES8": 8, "BYTEARRAY8": 8,
 }  # fmt: skip
 LONGEST_NAME = 4096  # Python 2 has one opcode for text and bytes; nothing longer than this is a name
+TEXTS = {"BINUNICODE": 4, "SHORT_BINUNICODE": 1, "BINUNICODE8": 8}  # text, behind so many bytes of its length
+LAST_LATIN = 0xC3  # the first byte of UTF-8 for the last of Latin-1, in which Python 3 writes arrays for Python 2
+MAX_WIDE = 16 << 20  # bytes of texts with letters beyond it, which take up to four times their bytes: settings, comments
+SHORT = 64  # bytes of a text that is not looked at
+MAX_KEY = 1 << 60  # numbers from 2^61 on may have one hash all together, and a dictionary of them takes hours
+MAX_MEMO = 1 << 32  # as many as LONG_BINPUT can number
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -44,6 +55,7 @@ class Source:
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
+        self.wide = 0  # bytes of texts beyond Latin-1 so far
 
     @property
     def left(self) -> int:
@@ -58,6 +70,11 @@ class Source:
         """Up to a line break and with it."""
         end = self.data.find(b"\n", self.at) + 1
         return bytes(self.slice((end or len(self.data)) - self.at))
+
+    def too_wide(self, size: int) -> bool:
+        """Whether another such text is one too many."""
+        self.wide += size
+        return self.wide > MAX_WIDE
 
     def slice(self, size: int) -> memoryview:
         """So many bytes, all of them there."""
@@ -85,15 +102,24 @@ class Machine:
         self.calls, self.names, self.persistent = calls, names, persistent
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self._left = MAX_OPCODES
 
     def run(self, source: Source) -> Any:
         """The value of the pickle that begins here; the source is left behind its STOP."""
         self.stack, self.memo = [], {}
+        made = 0  # bytes of arrays and encoded texts: each comes from bytes of the file, and goes into one array
         try:
-            for count, (name, argument) in enumerate(_opcodes(source)):
-                if count > MAX_OPCODES:
+            for name, argument in _opcodes(source):
+                self._left -= 1
+                if self._left < 0:
                     raise UnsafePickle("its pickle has too many opcodes")
                 self._step(name, argument)
+                if name in ("REDUCE", "BUILD"):
+                    made += nbytes(self.stack[-1])
+                    if made > 2 * len(source.data):
+                        raise UnsafePickle(
+                            "its pickle makes more numbers than it has: one run of bytes used many times"
+                        )
         except ResnetFeaError:
             raise
         except Exception as error:  # pickletools raises ValueError, UnicodeError, OverflowError, ... on broken bytes
@@ -129,6 +155,8 @@ class Machine:
             items = self._pop_many(1) if name == "APPEND" else self._pop_to_mark()
             self._top(list).extend(items)
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            if not 0 <= argument < MAX_MEMO:
+                raise UnsafePickle("its pickle numbers a value in a way that Python does not")
             self.memo[argument] = self._top(object)
         elif name == "MEMOIZE":
             self.memo[len(self.memo)] = self._top(object)
@@ -199,11 +227,33 @@ def _opcodes(source: Source) -> Iterator[tuple[str, Any]]:
             argument = source.slice(int.from_bytes(source.read(SLICES[opcode.name]), "little"))
             if opcode.name.endswith("STRING") and len(argument) <= LONGEST_NAME:
                 argument = str(argument, "latin-1")
+        elif opcode.name in TEXTS:
+            argument = _text(source, source.slice(int.from_bytes(source.read(TEXTS[opcode.name]), "little")))
+        elif opcode.name == "UNICODE":
+            argument = _line(source)
         elif opcode.arg is not None:
             argument = opcode.arg.reader(source)  # type: ignore[arg-type] # which needs read and readline only
         yield opcode.name, argument
         if opcode.name == "STOP":
             return
+
+
+def _text(source: Source, data: memoryview) -> Any:
+    """As Python writes it."""
+    wide = len(data) > SHORT and np.frombuffer(data, np.uint8).max() > LAST_LATIN
+    return UNREAD if wide and source.too_wide(len(data)) else str(data, "utf-8", "surrogatepass")
+
+
+def _line(source: Source) -> Any:
+    """The same as protocol 0 has it."""
+    data = source.readline()
+    wide = len(data) > SHORT and re.search(rb"\\U|\\u(?!00)", data)
+    return UNREAD if wide and source.too_wide(len(data)) else str(data.removesuffix(b"\n"), "raw-unicode-escape")
+
+
+def nbytes(value: Any) -> int:
+    """Of what a call made: bytes or an array."""
+    return len(value) if isinstance(value, bytes) else getattr(value, "nbytes", 0)
 
 
 def filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
@@ -213,6 +263,8 @@ def filled(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | int):
             raise UnsafePickle("its pickle has a key that is neither text nor a number")
+        if isinstance(key, int) and abs(key) > MAX_KEY:
+            raise UnsafePickle("its pickle has a key that is too large a number")
         if key in target:
             raise UnsafePickle(f"its pickle names {key!r} twice")
         target[key] = value

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from resnetfea.errors import ResnetFeaError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
+LONGEST_TEXT = 65536  # bytes; as text they may become four times as many
 Field = int | memoryview | bytes  # a varint; strings, messages and packed numbers; a fixed-width number
 
 
@@ -42,6 +43,8 @@ def varint(data: memoryview) -> tuple[int, memoryview]:
 
 def text(data: memoryview) -> str:
     """A string field."""
+    if len(data) > LONGEST_TEXT:
+        raise ResnetFeaError(f"a name in it has more than {LONGEST_TEXT:,} bytes")
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError as error:

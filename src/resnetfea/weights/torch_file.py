@@ -165,20 +165,20 @@ CALLS: dict[Global, Callable[..., Any]] = {
 def _state_dict(container: str, value: Any, read: Callable[[Storage], bytes | memoryview]) -> RawFile:
     """The tensors of a bare state dict, or of one inside a checkpoint."""
     inner, wrapper, beside = unwrap(value, lambda part: isinstance(part, Strided))
-    cache: dict[str, bytes | memoryview] = {}
+    flats: dict[str, NDArray[Any]] = {}  # each storage once: bfloat16 is a copy, and thousands may share one
     tensors: dict[str, NDArray[Any]] = {}
     for name, tensor in inner.items():
         if not isinstance(name, str) or not isinstance(tensor, Strided):
-            beside += (str(name),)
+            beside.append(str(name))
             continue
-        key = tensor.storage.key
-        if key not in cache:
-            cache[key] = read(tensor.storage)
-        try:
-            tensors[name] = _cut(tensor, cache[key])
-        except ResnetFeaError as error:
-            raise ResnetFeaError(f"tensor {name}: {error}") from error
-    return RawFile(container, tensors, beside, wrapper, config=_config(value))
+        storage = tensor.storage
+        if storage.key not in flats:
+            try:
+                flats[storage.key] = from_bytes(storage.dtype, (storage.numbers,), read(storage))
+            except ResnetFeaError as error:
+                raise ResnetFeaError(f"tensor {name}: {error}") from error
+        tensors[name] = _cut(tensor, flats[storage.key])
+    return RawFile(container, tensors, tuple(beside), wrapper, config=_config(value))
 
 
 def _config(checkpoint: Any) -> str:
@@ -188,8 +188,7 @@ def _config(checkpoint: Any) -> str:
     return next((text for text in texts if isinstance(text, str)), "")
 
 
-def _cut(tensor: Strided, data: bytes | memoryview) -> NDArray[Any]:
-    """The tensor's numbers out of its storage's bytes; _rebuild_tensor has seen to it that they are all inside."""
-    flat = from_bytes(tensor.storage.dtype, (tensor.storage.numbers,), data)
+def _cut(tensor: Strided, flat: NDArray[Any]) -> NDArray[Any]:
+    """The tensor's numbers out of its storage's; _rebuild_tensor has seen to it that they are all inside."""
     steps = tuple(step * flat.itemsize for step in tensor.stride)
     return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.size, steps, writeable=False)

@@ -27,9 +27,7 @@ NAMES = (
 DEEPEST = 3
 
 
-def unwrap(
-    value: Any, is_tensor: Callable[[Any], bool], path: tuple[str, ...] = ()
-) -> tuple[dict[str, Any], str, tuple[str, ...]]:
+def unwrap(value: Any, is_tensor: Callable[[Any], bool]) -> tuple[dict[str, Any], str, list[str]]:
     """The dictionary of tensors, the name it lies under ("" where bare), and the names of what lies beside it.
 
     Raises:
@@ -37,10 +35,22 @@ def unwrap(
     """
     if not isinstance(value, dict):
         raise ResnetFeaError("holds no state dict")
+    return _unwrapped(value, is_tensor, (), set()) or (value, "", [])
+
+
+def _unwrapped(
+    value: dict[Any, Any], is_tensor: Callable[[Any], bool], path: tuple[str, ...], empty: set[tuple[int, int]]
+) -> tuple[dict[Any, Any], str, list[str]] | None:
+    """The same; None where there are no tensors. `empty`: (id, depth) of dictionaries that had none, for one may hang
+    in many places: 12^3 ways lead to it."""
+    if (id(value), len(path)) in empty:
+        return None
     for name in NAMES if len(path) < DEEPEST else ():
         inner = value.get(name)
-        if isinstance(inner, dict) and any(is_tensor(part) or isinstance(part, dict) for part in inner.values()):
-            found, wrapper, beside = unwrap(inner, is_tensor, (*path, name))
-            if any(map(is_tensor, found.values())):
-                return found, wrapper, (*(str(key) for key in value if key != name), *beside)
-    return value, ".".join(path), ()
+        if isinstance(inner, dict) and (deeper := _unwrapped(inner, is_tensor, (*path, name), empty)):
+            found, wrapper, beside = deeper
+            return found, wrapper, [*(str(key) for key in value if key != name), *beside]
+    if any(map(is_tensor, value.values())):
+        return value, ".".join(path), []
+    empty.add((id(value), len(path)))
+    return None

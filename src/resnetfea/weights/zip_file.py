@@ -21,8 +21,11 @@ END, END_BYTES = b"PK\5\6", 22  # a zip's last record; the comment stands behind
 LOCAL_HEADER = 30  # bytes of an entry's own header in front of its name
 TRAILER = 24  # most bytes that may follow an entry: its sizes and checksum once more, from writers that don't seek back
 ENCRYPTED, UTF8 = 1, 0x800  # an entry's flags
-RATIO, SLACK = 64, 16 << 20  # trained float32 weights shrink to 0.9, those of half precision to 0.5; zeros to 0.001
+MAX_EXTRA = 1024  # bytes beside an entry's name; 28 where it has 64-bit sizes. zipfile takes the square of it in time
+RATIO, SLACK = 16, 16 << 20  # trained float32 weights shrink to 0.9, those of half precision to 0.5; zeros to 0.001
 MAX_UNPACKED = 720 << 20  # as reading.MAX_BYTES: what a file may hold that is not packed
+MAX_INFLATED = 400 << 20  # one entry; a classifier of 21,841 classes has 172 MiB of float32
+PIECE = 1 << 16  # bytes that are unpacked at a time, to at most 16 times as many
 
 
 class Entry(NamedTuple):
@@ -50,6 +53,7 @@ def opened(data: bytes) -> Archive:
     """
     if data.count(DIRECTORY_ENTRY) > MAX_TENSORS:  # counted first: zipfile makes an object of 1 KB for each entry
         raise ResnetFeaError(f"its zip has more than {MAX_TENSORS:,} entries")
+    _check_extras(data)
     try:
         archive = zipfile.ZipFile(BytesIO(data))
     except (zipfile.BadZipFile, struct.error, LookupError, ValueError, ArithmeticError, RuntimeError, OSError) as error:
@@ -68,6 +72,16 @@ def opened(data: bytes) -> Archive:
     ends = [info.header_offset for info in infos[1:]] + [archive.start_dir]
     found = {info.filename: _entry(data, info, end) for info, end in zip(infos, ends, strict=True)}
     return Archive({name: found[name] for name in archive.namelist()}, archive.comment)
+
+
+def _check_extras(data: bytes) -> None:
+    """What zipfile will read entry by entry: each but the last is followed by another's beginning, or by the end's."""
+    at = -1
+    while (at := data.find(DIRECTORY_ENTRY, at + 1)) >= 0 and at + 46 <= len(data):
+        name, extra, comment = struct.unpack_from("<HHH", data, at + 28)
+        following = at + 46 + name + extra + comment
+        if extra > MAX_EXTRA and data[following : following + 2] == b"PK":
+            raise ResnetFeaError("its zip has long notes beside its entries' names, which no writer of weights makes")
 
 
 def _entry(data: bytes, info: zipfile.ZipInfo, end: int) -> Entry:
@@ -108,11 +122,23 @@ def unpacked(archive: Archive, name: str) -> memoryview:
 
 
 def _inflated(entry: Entry, name: str) -> memoryview:
+    if entry.size > MAX_INFLATED:
+        raise ResnetFeaError(f"{name} would unpack to {entry.size:,} bytes; save the weights without compression")
     unpack = zlib.decompressobj(-zlib.MAX_WBITS)  # without zlib's own header
+    found, at, taken = bytearray(entry.size), 0, 0  # zlib would gather the pieces, and then hold all of them twice
+    piece = b""
     try:
-        found = unpack.decompress(entry.packed, entry.size + 1)  # never more than it states, and one byte to see that
+        while not unpack.eof:
+            if not piece:
+                piece = bytes(entry.packed[taken : taken + PIECE])
+                taken += len(piece)
+            more = unpack.decompress(piece, 16 * PIECE)
+            if at + len(more) > entry.size or not (piece or more):
+                break
+            found[at : at + len(more)] = more
+            at, piece = at + len(more), unpack.unconsumed_tail
     except zlib.error as error:
         raise ResnetFeaError(f"its zip is broken: {name}: {error}") from error
-    if len(found) != entry.size or not unpack.eof or unpack.unused_data or unpack.unconsumed_tail:
+    if at != entry.size or not unpack.eof or unpack.unused_data or taken < len(entry.packed):
         raise ResnetFeaError(f"its zip is broken: {name} does not unpack to the {entry.size:,} bytes that it states")
-    return memoryview(found)
+    return memoryview(found).toreadonly()
