@@ -49,7 +49,7 @@ TREES: dict[str, tuple[Nested, str, str]] = {  # a checkpoint, its ecosystem, an
     "pycls": ({"epoch": 1, "model_state": TRUTH}, "torchvision", "model_state"),
     "a model in a model": ({"model": {"state_dict": TRUTH}, "iteration": 7}, "torchvision", "model.state_dict"),
     "script's flags": ({"state_dict": TRUTH, "args": NAMESPACE}, "torchvision", "state_dict"),
-    "a trainer's settings": ({"state_dict": TRUTH, "meta": {"config": text("# 网络\n" * 5000)}}, "torchvision", "state_dict"),
+    "a trainer's settings": ({"state_dict": TRUTH, "config": text("# 网络\n" * 5000)}, "torchvision", "state_dict"),
     "mmengine's losses": ({"state_dict": TRUTH, "message_hub": {"loss": LOSSES}}, "torchvision", "state_dict"),
     "DINO": (
         {

@@ -21,6 +21,7 @@ END, END_BYTES = b"PK\5\6", 22  # a zip's last record; the comment stands behind
 LOCAL_HEADER = 30  # bytes of an entry's own header in front of its name
 TRAILER = 24  # most bytes that may follow an entry: its sizes and checksum once more, from writers that don't seek back
 ENCRYPTED, UTF8 = 1, 0x800  # an entry's flags
+KNOWN_FLAGS = 0x80F  # and how hard it was packed, and sizes behind it; others say that the bytes are something else
 MAX_EXTRA = 1024  # bytes beside an entry's name; 28 where it has 64-bit sizes. zipfile takes the square of it in time
 RATIO, SLACK = 16, 16 << 20  # trained float32 weights shrink to 0.9, those of half precision to 0.5; zeros to 0.001
 MAX_UNPACKED = 720 << 20  # as reading.MAX_BYTES: what a file may hold that is not packed
@@ -93,6 +94,8 @@ def _entry(data: bytes, info: zipfile.ZipInfo, end: int) -> Entry:
     flags, method, name_length, extra_length = *struct.unpack("<HH", header[6:10]), *struct.unpack("<HH", header[26:30])
     if (flags | info.flag_bits) & ENCRYPTED:
         raise ResnetFeaError("its zip is encrypted")
+    if (flags | info.flag_bits) & ~KNOWN_FLAGS:
+        raise ResnetFeaError(f"its zip says something of {info.filename} that no writer of weights does")
     if method != info.compress_type or method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ResnetFeaError(f"its zip packs {info.filename} by method {info.compress_type}; save it with another")
     start = at + LOCAL_HEADER + name_length + extra_length
