@@ -13,15 +13,32 @@ LONGEST = 64  # bytes of a piece that is moved, removed or repeated
 Mutation = Callable[[bytearray, random.Random], None]
 
 
-def mutated(seeds: Sequence[bytes], rng: random.Random) -> bytes:
-    """One of the seeds with one to eight damages; now and then its end is another seed's."""
+def mutated(seeds: Sequence[bytes], rng: random.Random, words: Sequence[bytes] = ()) -> bytes:
+    """One of the seeds with one to eight damages; now and then its end is another seed's.
+
+    words: what a format is made of. Half of the damages put one of them in front of another, or in its place.
+    """
     data = bytearray(rng.choice(seeds))
     if rng.random() < 0.1:
         other = rng.choice(seeds)
         data[rng.randrange(len(data) + 1) :] = other[rng.randrange(len(other) + 1) :]
     for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
-        rng.choice(MUTATIONS)(data, rng)
+        if words and rng.random() < 0.5:
+            _word(data, rng, words)
+        else:
+            rng.choice(MUTATIONS)(data, rng)
     return bytes(data)
+
+
+def _word(data: bytearray, rng: random.Random, words: Sequence[bytes]) -> None:
+    """Where one of the words stands, so that what is around it stays whole."""
+    old = rng.choice(words)
+    places: list[int] = []
+    at = -1
+    while (at := data.find(old, at + 1)) >= 0 and len(places) < 1000:
+        places.append(at)
+    at = rng.choice(places) if places else rng.randrange(len(data) + 1)
+    data[at : at + rng.choice((0, len(old)))] = rng.choice(words)
 
 
 def _bit(data: bytearray, rng: random.Random) -> None:

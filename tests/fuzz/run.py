@@ -65,7 +65,7 @@ def _fuzz(name: str, target: Target, options: argparse.Namespace) -> bool:
         start, count, readable = time.monotonic(), 0, 0
         while count < options.inputs or time.monotonic() < start + options.seconds:
             rng = random.Random(f"{options.seed} {name} {count}")
-            path.write_bytes(target.close(mutated(seeds, rng)))
+            path.write_bytes(target.close(mutated(seeds, rng, target.words)))
             found = _one(path)
             if found is not None and not isinstance(found, ResnetFeaError):
                 options.keep.mkdir(parents=True, exist_ok=True)

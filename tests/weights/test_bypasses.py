@@ -1,6 +1,7 @@
 """What got past those who forbid names (picklescan, fickling, modelscan): here nothing need be forbidden.
 
-The names are those of picklescan 1.0.5, tests/test_scanner.py, each from an advisory; the shapes are users.md's, section 2a.
+The names are those of picklescan 1.0.5, tests/test_scanner.py, each from an advisory; the shapes are those that
+users.md lists in section 2a.
 """
 
 from __future__ import annotations
