@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,15 @@ def wide_bias(graph: onnx.GraphProto) -> None:
     node(graph, "Conv").input.append("wide")
 
 
+def row_of_sums(graph: onnx.GraphProto) -> None:
+    """Additions between a convolution and its norm, each looked at again for the one before."""
+    first, norm = node(graph, "Conv").output[0], node(graph, "BatchNormalization")
+    graph.initializer.append(TensorProto(name="q", data_type=1, dims=[4], raw_data=bytes(16)))
+    names = [first, *(f"sum{index}" for index in range(40))]
+    graph.node.extend(helper.make_node("Add", [one, "q"], [other]) for one, other in pairwise(names))
+    norm.input[0] = names[-1]
+
+
 def chain(graph: onnx.GraphProto) -> None:
     del graph.node[:]
     graph.node.extend(helper.make_node("Identity", [f"v{i}" if i else "x"], [f"v{i + 1}"]) for i in range(10_000))
@@ -132,6 +142,7 @@ ONNX: dict[str, Callable[[], bytes]] = {
     "an initialiser twice": lambda: edited(lambda graph: graph.initializer.append(stem(graph))),
     "no nodes": lambda: edited(lambda graph: graph.ClearField("node")),
     "a chain of 10,000 nodes": lambda: edited(chain),
+    "a row of sums": lambda: edited(row_of_sums),
     "a perceptron": lambda: edited(perceptron),
     "strides as a number": lambda: edited(set_attribute("Conv", "strides", 2)),
     "strides as text": lambda: edited(set_attribute("Conv", "strides", "2")),

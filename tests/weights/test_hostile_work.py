@@ -24,6 +24,7 @@ from weights.making import (
     FOUR,
     REDUCE,
     ckpt_value,
+    field,
     group,
     mention,
     npy,
@@ -211,6 +212,20 @@ def shared_bias(graph: onnx.GraphProto, conv: onnx.NodeProto) -> None:
             node.input[3] = "shared"
 
 
+def made(operator: bytes, output: bytes, *inputs: bytes) -> bytes:
+    """A graph's field: one node."""
+    return field(1, b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, operator))
+
+
+def row_of_pads() -> bytes:
+    """36,000 Pad nodes one behind the other, a convolution on each: the way to each was kept."""
+    nodes = (
+        made(b"Pad", b"v%d" % (index + 1), b"v%d" % index) + made(b"Conv", b"c%d" % index, b"v%d" % index, b"w")
+        for index in range(36_000)
+    )
+    return field(1, 8) + field(7, field(11, field(1, b"v0")) + b"".join(nodes))
+
+
 WORK: dict[str, Callable[[], bytes]] = {
     "what is no tensor": not_tensors,
     "many ways to one dictionary": many_ways,
@@ -238,6 +253,7 @@ WORK: dict[str, Callable[[], bytes]] = {
     "notes in a zip": notes_in_a_zip,
     "channels of nothing": lambda: edited(channels_of_nothing),
     "a tensor that is widened": lambda: edited(widened),
+    "a row of pads": row_of_pads,
     "one bias for all": lambda: edited(shared_bias),
 }
 

@@ -17,6 +17,7 @@ LEAST_INPUTS = {
     "Identity": 1, "Transpose": 1, "Cast": 1, "Dropout": 1,
 }  # fmt: skip
 FLOATS = (1, 10, 11, 16)  # TensorProto.DataType: float32, float16, float64, bfloat16
+MAX_PADS = 8  # Pad nodes one behind the other; exporters write one, and the way is kept for each use of its end
 Padding = tuple[int, int, int, int]  # top, left, bottom, right
 NONE: Padding = (0, 0, 0, 0)
 
@@ -74,7 +75,7 @@ class Graph:
                     found.append(Use(node, index, layout, pads))
                 elif index == 0 and (behind := self._behind(node, layout)):
                     todo.append((Spot(node.outputs[0], behind), pads))
-                elif index == 0 and padded and node.operator == "Pad":
+                elif index == 0 and padded and node.operator == "Pad" and len(pads) < MAX_PADS:
                     todo.append((Spot(node.outputs[0], layout), (*pads, (node, layout))))
         return found
 

@@ -21,6 +21,7 @@ Vector = NDArray[Any]
 Take = Callable[[str, str], Vector | None]  # (name in the file, norm's part) -> the array; None where it is lost
 # As small as this beside any variance above 1e-16 it vanishes in float32: MindSpore writes 1e-30 for 0.
 VANISHING = 1e-23
+MAX_BIASES = 8  # behind one convolution; exporters write two at most
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def behind(graph: Graph, conv: Use) -> Norm:
             norm = Norm(use.output, norm.biases, scale=step)
         elif use.node.operator == "Mul":
             return norm
+        elif norm.scale is None and len(norm.biases) == MAX_BIASES:
+            raise ResnetFeaError(f"behind {conv.output.value!r} is more than a norm adds")
         elif norm.scale is None:
             norm = Norm(use.output, (*norm.biases, step))
         else:
