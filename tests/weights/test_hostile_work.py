@@ -52,12 +52,12 @@ def of_numbers(count: int) -> Iterator[bytes]:
 
 def not_tensors() -> bytes:
     """Each was appended to a tuple, which is copied each time."""
-    return torch_zip(pickled(b"}(", GOOD, *of_numbers(400_000), b"u"), {"0": FOUR})
+    return torch_zip(pickled(b"}(", GOOD, *of_numbers(240_000), b"u"), {"0": FOUR})
 
 
 def many_ways() -> bytes:
     """12^3 ways of wrappers lead to one dictionary without tensors."""
-    inner = b"}(" + b"".join(of_numbers(400_000)) + text("x") + b"}u"
+    inner = b"}(" + b"".join(of_numbers(240_000)) + text("x") + b"}u"
     for index in range(3):
         stored = b"q" + bytes([index]) + b"".join(text(name) + b"h" + bytes([index]) for name in NAMES[1:])
         inner = b"}(" + text(NAMES[0]) + inner + stored + b"u"
@@ -90,10 +90,10 @@ def filled_again_and_again() -> bytes:
 
 def five_pickles() -> bytes:
     """A legacy stream's, each of them long."""
-    some = b"".join(of_numbers(900_000))
+    some = b"".join(of_numbers(240_000))
     head = pickled(b"}(", text("little_endian"), b"\x88", some, b"u")
     return (
-        LEGACY_START + pickled(number(1001)) + head + pickled(b"}(", some, b"u") + pickled(b"](", b"N" * 900_000, b"e")
+        LEGACY_START + pickled(number(1001)) + head + pickled(b"}(", some, b"u") + pickled(b"](", b"N" * 490_000, b"e")
     )
 
 

@@ -222,3 +222,10 @@ def test_variances_of_zero_without_eps(tmp_path: Path) -> None:
 def test_backbone_and_nothing_beside_is_not_called_dino(tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(safetensors_of(named("mmpretrain")))
     assert read(tmp_path / "w").ecosystem == "mmpretrain"
+
+
+def test_a_configured_std_that_no_pixels_have(tmp_path: Path) -> None:
+    """It is above 0, and below what a Recipe takes."""
+    config = "img_norm_cfg=dict(mean=[101.0,102.0,103.0],std=[0.0000001,1.0,1.0],to_rgb=True)"
+    (tmp_path / "w.pth").write_bytes(checkpoint({"meta": {"cfg": config}, "state_dict": dict(named("mmdet"))}))
+    assert read(tmp_path / "w.pth").recipe == recipe.TORCHVISION

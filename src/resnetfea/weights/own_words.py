@@ -27,6 +27,7 @@ MAX_BODIES, MAX_BODY = 32, 10_000  # what is looked at in brackets, and its char
 NUMBER = r"\d{1,9}(?:\.\d{0,9})?"
 ITS_OWN = "the file itself"
 USUAL = {"strides": "1222", "dilations": "1111"}  # of the four stages; a C4 body has three
+LEAST_STD = 1e-3  # detectron2's and Caffe's is 1; Recipe refuses what is below 1e-6
 LEAST_MEAN, MOST_MEAN = 50, 200  # of pixels 0..255; ImageNet's are 102 to 124
 
 # By ecosystem: of the network, of the pixels. The settings are those of the versions named in ecosystems.py.
@@ -147,7 +148,7 @@ def _recipe(mean: list[float], std: list[float], color: Literal["rgb", "bgr"]) -
     """The recipe of these numbers, if they can be those of pixels 0..255."""
     if not all(LEAST_MEAN <= number <= MOST_MEAN for number in mean):
         return None
-    if not all(0 < number <= MOST_MEAN for number in std):
+    if not all(LEAST_STD <= number <= MOST_MEAN for number in std):
         return None
     return Recipe(color=color, scale=1.0, mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
 

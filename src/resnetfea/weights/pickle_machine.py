@@ -32,7 +32,9 @@ SLICES = {  # of these, the ones whose argument may be an array's bytes: taken w
 LONGEST_NAME = 4096  # Python 2 has one opcode for text and bytes; nothing longer than this is a name
 TEXTS = {"BINUNICODE": 4, "SHORT_BINUNICODE": 1, "BINUNICODE8": 8}  # text, behind so many bytes of its length
 LAST_LATIN = 0xC3  # the first byte of UTF-8 for the last of Latin-1, in which Python 3 writes arrays for Python 2
-MAX_WIDE = 16 << 20  # bytes of texts with letters beyond it, which take up to four times their bytes: settings, comments
+MAX_WIDE = (
+    16 << 20
+)  # bytes of texts with letters beyond it, which take up to four times their bytes: settings, comments
 SHORT = 64  # bytes of a text that is not looked at
 MAX_KEY = 1 << 60  # numbers from 2^61 on may have one hash all together, and a dictionary of them takes hours
 MAX_MEMO = 1 << 32  # as many as LONG_BINPUT can number
