@@ -258,6 +258,7 @@ WORK: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORK)
 def test_in_seconds_and_less_than_a_gigabyte(name: str, tmp_path: Path) -> None:
     path = tmp_path / "work.pth"
