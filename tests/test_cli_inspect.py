@@ -86,7 +86,7 @@ def test_as_a_process() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("empty.pth", b"", "cut short or empty"),
+        ("empty.pth", b"", "it is empty"),
         ("cut.safetensors", (DATA / "tiny.safetensors").read_bytes()[:-100], "header is broken"),
         ("evil\x1b[2J\n.pth", pickled(mention("os", "system\x1b[2J")), "no weights file needs"),
         ("missing.pth", None, "no such weights file"),

@@ -50,7 +50,13 @@ FILES: dict[str, tuple[Arrays, str]] = {
         "ResNeXt: its 3x3 convolutions are in 2 groups",
     ),
     "CIFAR's stem": (dict(PLAIN) | {"conv1.weight": np.ones((4, 3, 3, 3), np.float32)}, "3x3 stem"),
-    "a transformer": ({"blocks.0.attn.qkv.weight": SMALL}, "vision transformer"),
+    "timm's transformer": ({"blocks.0.attn.qkv.weight": SMALL}, "vision transformer"),
+    "CLIP's transformer": ({"visual.resblocks.0.attn.in_proj_weight": SMALL}, "vision transformer"),
+    "torchvision's transformer": (
+        {"encoder.layers.encoder_layer_0.self_attention.in_proj_weight": SMALL},
+        "vision transformer",
+    ),
+    "Swin": ({"features.1.0.attn.relative_position_bias_table": SMALL}, "Swin transformer"),
 }
 
 

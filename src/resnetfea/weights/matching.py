@@ -21,6 +21,7 @@ from resnetfea.weights.raw import RawFile
 
 MAX_NAME, MAX_NAMES = 1000, 2 << 20  # characters of one name and of all: each is held against some 200 patterns
 MAX_BACKBONE = 600 << 20  # bytes of float32; Wide ResNet-101-2 has 485 MiB
+OTHERS = "some trainers keep the optimizer's state in a file of its own; give the one with the weights"
 Floats = Mapping[str, NDArray[np.float32]]
 
 
@@ -61,6 +62,9 @@ def match(raw: RawFile, in_file: int) -> Match:
     Raises:
         ResnetFeaError: no table knows the names, or the network is none of ours.
     """
+    if not raw.tensors:
+        beside = ", ".join(raw.beside[:4]) or "nothing"
+        raise ResnetFeaError(f"holds no tensors of a network, only {beside}; {OTHERS}")
     _check_names(raw.tensors)
     ecosystem, wrapper, prefix = recognise(raw.tensors)
     own = own_words.told(ecosystem, raw, wrapper)
@@ -75,10 +79,11 @@ def match(raw: RawFile, in_file: int) -> Match:
     found = plain(taken, ecosystem)
     heads = {name: found.pop(name) for name in (*canonical.FC, *canonical.FPN) if name in found}
     other = not_plain.known_as({name: array.shape for name, array in raw.tensors.items()})
+    if not found and other:
+        raise ResnetFeaError(f"no plain ResNet: this is {other}")
     if not found:
         known, first = ", ".join(dict.fromkeys(one.name for one in ECOSYSTEMS)), ", ".join([*raw.tensors][:4])
-        why = f"this is {other}" if other else f"its names begin with {first}"
-        raise ResnetFeaError(f"holds no ResNet under the names of {known}; {why}")
+        raise ResnetFeaError(f"holds no ResNet under the names of {known}; its names begin with {first}")
     variant = canonical.fit({name: array.shape for name, array in found.items()}, ecosystem.variant)
     checked = check(found, variant, theirs, in_file, ecosystem)
     unused = [name for name in raw.tensors if ours.get(name, canonical.FC[0]) in (*canonical.FC, *canonical.FPN)]

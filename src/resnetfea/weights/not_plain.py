@@ -23,7 +23,11 @@ BY_NAME = (
     (r"(.*\.)?(conv1|stem)\.[013467]\..*|(.*\.)?(stem\.conv[23]|conv1_[01]|stem_conv\d)\b.*", DEEP_STEM),
     (r".*\.downsample\.2\..*", "ResNet-D: its shortcuts are pooled before they are projected"),
     (rf".*_gn_[sb]|(.*\.)?gn1\..*|{LAYER}gn\d\..*", "a ResNet with group norm"),
-    (r".*(blocks\.\d+\.attn|resblocks\.\d+\.attn|encoder\.layer\.\d+\.attention)\..*", "a vision transformer"),
+    (r".*relative_position_bias_table", "a Swin transformer"),
+    (
+        r".*(blocks\.\d+\.attn|encoder\.layer\.\d+\.attention|encoder_layer_\d+\.self_attention)\..*",
+        "a vision transformer",
+    ),
     (r".*denseblock.*", "DenseNet"),
 )  # fmt: skip
 CONV = r"(.*\.)?layer1\.\d+\.conv{}\.weight"

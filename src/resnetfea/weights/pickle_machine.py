@@ -38,6 +38,8 @@ MAX_WIDE = (
 SHORT = 64  # bytes of a text that is not looked at
 MAX_KEY = 1 << 60  # numbers from 2^61 on may have one hash all together, and a dictionary of them takes hours
 MAX_MEMO = 1 << 32  # as many as LONG_BINPUT can number
+MODELS = re.compile(r"(torch\.nn|torch\.fx|torchvision|timm|transformers|mmcv|mmengine|mmpretrain|mmdet|detectron2)\.")
+STATE_DICT = "torch.save(model.state_dict(), FILE)"
 TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -189,7 +191,10 @@ class Machine:
             raise UnsafePickle("its pickle asks for a global whose name is not text")
         found = Global(module, name)
         if found not in self.calls and found not in self.names:
-            raise UnsafePickle(f"its pickle asks for {found.module}.{found.name}, which no weights file needs")
+            what = f"its pickle asks for {found.module}.{found.name}"
+            if MODELS.match(module):
+                raise UnsafePickle(f"{what}: it is a whole model, with its code; save the tensors alone: {STATE_DICT}")
+            raise UnsafePickle(f"{what}, which no weights file needs; where you trust it, save the tensors alone")
         return found
 
     def _called(self, function: Any, arguments: Any) -> Any:

@@ -19,6 +19,7 @@ from resnetfea.weights import (
     ckpt_file,
     h5_file,
     known,
+    not_weights,
     npz_file,
     onnx_file,
     onnx_notes,
@@ -38,7 +39,6 @@ MAX_BYTES = 720 << 20  # a ResNet-152 detector with its optimiser's state; a lib
 MAX_MESSAGE = 20_000  # characters; the names of all 265 tensors are 7,000
 ONNX_START = b"\x08"  # ModelProto's first field, ir_version
 READ = ".pth, .pkl, .safetensors, .npz, .ckpt, .h5 and .onnx"
-NOT_READ = {b"\x93NUMPY": "one NumPy array"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,6 +143,8 @@ def _bytes_of(path: Path) -> bytes:
     """The file's content. Never opens a pipe, which would wait for ever, or a device."""
     try:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise ResnetFeaError(f"{path}: a folder; give the weights file in it (.pth, .safetensors, .npz, ...)")
         if not stat.S_ISREG(status.st_mode):
             raise ResnetFeaError(f"{path}: not a regular file; give a weights file (.pth, .safetensors, .npz, ...)")
         if status.st_size > MAX_BYTES:
@@ -228,7 +230,5 @@ def _reader(data: bytes) -> Callable[[bytes], RawFile] | None:
         return None
     if pickle_file.looks_like(data):
         return pickle_file.read
-    for start, name in NOT_READ.items():
-        if data.startswith(start):
-            raise ResnetFeaError(f"it is {name}; {READ} are read")
-    raise ResnetFeaError(f"none of {READ} by its content; is it cut short or empty?")
+    what = not_weights.known_as(data)
+    raise ResnetFeaError(what or f"none of {READ} by its content; is it cut short or empty?")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights import numpy_pickle, zip_file
+from resnetfea.weights import not_weights, numpy_pickle, zip_file
 from resnetfea.weights.arrays import BFLOAT16, MAX_RANK, from_bytes, is_possible, item_bytes
 from resnetfea.weights.pickle_machine import Global, Machine, Source, UnsafePickle
 from resnetfea.weights.pickle_words import PLAIN_CALLS
@@ -72,11 +72,14 @@ def read_zip(data: bytes) -> RawFile:
 def _opened_zip(data: bytes) -> tuple[zip_file.Archive, str]:
     """The archive, all of it plain, and the folder that all of it lies in."""
     archive = zip_file.opened(data)
+    what = not_weights.zip_known_as(archive.entries)
+    if what:
+        raise ResnetFeaError(what)
     if archive.comment or any(entry.deflated for entry in archive.entries.values()):
         raise ResnetFeaError("its zip is compressed or has a comment; torch stores plain")
     roots = [name.removesuffix("data.pkl") for name in archive.entries if name.endswith("/data.pkl")]
     if len(roots) != 1 or any(not re.fullmatch(re.escape(roots[0]) + OF_TORCH, name) for name in archive.entries):
-        raise ResnetFeaError("a zip without a torch state dict alone (TorchScript or another format)")
+        raise ResnetFeaError("a zip, but of no state dict alone")
     if archive.entries[f"{roots[0]}data.pkl"].size > MAX_PICKLE_BYTES:
         raise ResnetFeaError(f"its pickle has more than {MAX_PICKLE_BYTES:,} bytes; no state dict needs that")
     return archive, roots[0]
