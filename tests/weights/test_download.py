@@ -111,6 +111,15 @@ def test_an_interrupted_download_goes_on_in_the_next_run(
     assert server.parts == [None, f"bytes={have}-"]
 
 
+def test_an_interrupted_download_says_that_it_is_kept(
+    interrupt: Callable[[int], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "resnetfea")
+    interrupt(100_000)
+    size = (tmp_path / "file.pth.part").stat().st_size
+    assert caplog.messages == [f"{size:,} bytes of file.pth have come; the next run goes on from there"]
+
+
 def test_interrupted_behind_the_last_byte_nothing_is_asked_again(
     server: Server, fetch: Fetch, interrupt: Callable[[int], None]
 ) -> None:
@@ -322,6 +331,24 @@ def test_what_will_not_change_is_asked_once(code: int, server: Server, fetch: Fe
     server.answers = [status(code)] * 100
     refused(fetch, tmp_path, f"the server answered {code}")
     assert len(server.asked) == 1
+
+
+def test_a_web_page_is_not_the_file_and_costs_no_bytes(
+    interrupt: Callable[[int], None], server: Server, fetch: Fetch, tmp_path: Path
+) -> None:
+    """A hotel's login, a company's proxy: what came before it stays."""
+
+    def page(handler: Handler) -> None:
+        handler.begin(200, Content_Type="text/html; charset=utf-8", Content_Length=6)
+        handler.wfile.write(b"<html>")
+
+    server.answers = [page]
+    refused(fetch, tmp_path, "a web page instead of the file")
+    interrupt(100_000)
+    server.answers = [page]
+    refused(fetch, tmp_path, "a web page instead of the file", left=2)
+    assert fetch() == CONTENT
+    assert server.parts[-1] not in (None, "bytes=0-")
 
 
 def test_server_errors_are_tried_again_and_then_told(server: Server, fetch: Fetch, tmp_path: Path) -> None:

@@ -309,13 +309,50 @@ def test_a_mirror_does_not_pin(server: Server, cache: Path, monkeypatch: pytest.
 
 def test_a_mirror_by_http_is_not_taken(monkeypatch: pytest.MonkeyPatch, no_network: None) -> None:
     monkeypatch.setenv(locate.MIRROR, "http://mirror.example.org")
-    refused("imagenet", "http://mirror.example.org/resnet50-0676ba61.pth", "only https")
+    refused("imagenet", f"{locate.MIRROR}: http://mirror.example.org: only https")
+    monkeypatch.setenv(locate.MIRROR, "/mnt/mirror")
+    refused("imagenet", f"{locate.MIRROR}: /mnt/mirror: not a URL")
+
+
+def test_a_mirror_that_lacks_the_file(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(locate.MIRROR, server.url("/mirror"))
+    server.answers = [status(404)]
+    refused("pinned", "/mirror/pinned.pth", "404", f"does {locate.MIRROR} have it?", server.url("/p/pinned.pth"))
 
 
 def test_urls_do_not_go_to_the_mirror(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(locate.MIRROR, server.url("/mirror"))
     read(server.url("/model.pth"))
     assert [path for path, _ in server.asked] == ["/model.pth"]
+
+
+# ---- no way to the publisher -----------------------------------------------------------------------------------------
+
+
+def test_behind_a_firewall_it_says_what_to_do(server: Server, cache: Path) -> None:
+    """The digest and the place too: whoever brings the file from elsewhere needs them."""
+    server.answers = [status(403)] * 3
+    by_hand = f"bring {server.url('/p/pinned.pth')} (sha256 {SHA256}) here by hand, as {cache / 'pinned.pth'}"
+    refused("pinned", "403", f"behind a firewall set HTTPS_PROXY or {locate.MIRROR}, or {by_hand}")
+    refused("loose", "403", "set HTTPS_PROXY, or bring", str(cache / "loose.pth"))  # no mirror may send that one
+    refused(server.url("/w.pth"), "403", "bring the file here by hand and give its path")
+    (cache / "pinned.pth").write_bytes(TINY)
+    assert read("pinned").sha256 == SHA256
+    assert len(server.asked) == 3
+
+
+def test_what_turns_out_to_be_a_page_can_be_removed(server: Server, cache: Path) -> None:
+    server.content = b"<html>Virus scan warning</html>"
+    for name in ("loose", server.url("/w.pth")):
+        refused(name, "a web page", "remove it to download it again")
+    assert not list(cache.glob("*.first-use.json"))
+
+
+def test_what_the_user_gave_is_not_to_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(b"<html></html>")
+    with pytest.raises(ResnetFeaError) as caught:
+        read(tmp_path / "w.pth")
+    assert "remove" not in str(caught.value)
 
 
 # ---- a cache that cannot be written ----------------------------------------------------------------------------------
@@ -412,4 +449,6 @@ def test_a_publisher_without_the_file_is_one_line(server: Server) -> None:
     done = CliRunner().invoke(app, ["inspect", "pinned"])
     assert (done.exit_code, done.stdout) == (1, "")
     last = done.stderr.splitlines()[-1]
-    assert last == f"resnetfea: {server.url('/p/pinned.pth')}: cannot be downloaded: the server answered 404 Not Found"
+    assert last.startswith(
+        f"resnetfea: {server.url('/p/pinned.pth')}: cannot be downloaded: the server answered 404 Not Found; "
+    )

@@ -47,9 +47,11 @@ def download_bar() -> Iterator[Callable[[int, int], None]]:
 
     def show(done: int, total: int) -> None:
         if not tasks:
-            tasks.append(progress.add_task("download"))
+            tasks.append(progress.add_task("download", total=total or None, completed=done))
             progress.start()
         progress.update(tasks[0], completed=done, total=total or None)
+        if done == total:
+            progress.stop()  # what is said from here on needs the line
 
     try:
         yield show

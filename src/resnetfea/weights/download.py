@@ -52,6 +52,10 @@ class Expected:
     size: int | None = None
 
 
+class UnreachableError(ResnetFeaError):
+    """It can't be had from here, or not now; the file itself may be right."""
+
+
 class _CutError(Exception):
     """This attempt ended early; another may get further."""
 
@@ -100,6 +104,10 @@ def download(
         except _WrongFileError:
             part.drop()
             raise
+        except KeyboardInterrupt:
+            if part.version(url):
+                log.info("%s bytes of %s have come; the next run goes on from there", f"{part.size:,}", final.name)
+            raise
         part.become(final)
 
 
@@ -114,7 +122,7 @@ def _fill(part: Part, url: str, expected: Expected, progress: Progress, pause: f
             furthest = max(furthest, part.size)
             if failed == ATTEMPTS:
                 kept = f"; {part.size:,} bytes have come, run again to go on from there" if part.version(url) else ""
-                raise ResnetFeaError(f"{url}: cannot be downloaded: {printable(str(cut))}{kept}") from cut
+                raise UnreachableError(f"{url}: cannot be downloaded: {printable(str(cut))}{kept}") from cut
             log.info("%s; trying again", printable(str(cut)))
             time.sleep(min(1.0, pause * 2 ** (failed - 1)))
 
@@ -129,6 +137,8 @@ def _attempt(part: Part, url: str, expected: Expected, progress: Progress) -> No
     with _answer(url, part, version) as response:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise ResnetFeaError(f"{url}: the server sends it packed, which was not asked for")
+        if response.headers.get_content_type() == "text/html":  # of a login, a proxy, or a question to confirm
+            raise UnreachableError(f"{url}: cannot be downloaded: the server sends a web page instead of the file")
         tag = response.headers.get("ETag", "")  # a weak one (W/) does not promise the same bytes
         validator = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
         total: int | None
@@ -173,11 +183,11 @@ def _answer(url: str, part: Part, version: Version | None) -> HTTPResponse:
                 raise _CutError(said) from error
             if error.code in PASSING:
                 raise _CutError(said) from error
-            raise ResnetFeaError(f"{url}: cannot be downloaded: {said}") from error
+            raise UnreachableError(f"{url}: cannot be downloaded: {said}") from error
         except URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
-                raise ResnetFeaError(f"{url}: its certificate is not valid here: {error.reason}") from error
-            raise _CutError(f"no connection: {error.reason}") from error
+                raise UnreachableError(f"{url}: its certificate is not valid here: {error.reason}") from error
+            raise _CutError(f"no connection: {getattr(error.reason, 'strerror', None) or error.reason}") from error
         except (OSError, HTTPException) as error:
             raise _CutError(f"no answer: {error or type(error).__name__}") from error
         except ValueError as error:  # a host that is no name

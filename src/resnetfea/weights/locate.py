@@ -43,6 +43,11 @@ class Located:
     published: Published | None = None
     sha256: str | None = None
 
+    @property
+    def again(self) -> str:
+        """What to do besides where the file turns out to be none: without a digest no download could tell."""
+        return "; remove it to download it again" if self.published and self.sha256 is None else ""
+
     def check(self, sha256: str) -> None:
         """Is this the file that was asked for? Nothing is downloaded again without a word.
 
@@ -155,12 +160,13 @@ def _fetch(
     progress: Progress | None,
 ) -> None:
     """Download it, or say which file is wanted and where it can be put by hand."""
-    by_hand = f"put {published.url} ({_known_of(published, sha256)}) there by hand, as {path.absolute()}"
+    by_hand = f"bring {published.url} ({_known_of(published, sha256)}) here by hand, as {path.absolute()}"
+    mirror = os.environ.get(MIRROR) if name in KNOWN else None
     variable = next((name for name in OFFLINE if _is_set(name)), None)
     if offline or variable:
         why = "--offline" if offline else f"{variable}={os.environ[variable or '']}"
         raise ResnetFeaError(f"{name}: not in the cache, and {why} forbids to download it; {by_hand}")
-    url = _mirrored(name, published, sha256)
+    url = _mirrored(name, published, mirror, sha256, by_hand) if mirror else published.url
     expected = download.Expected(sha256=sha256, prefix=published.prefix, size=published.size, limit=limit)
     log.info("downloading %s", url if name == url else f"{name} from {url} (licence: {published.licence})")
     try:
@@ -169,6 +175,8 @@ def _fetch(
         with suppress(FileExistsError), tag.open("x") as file:  # not through a link either
             file.write(TAG)
         download.download(url, path, expected=expected, progress=progress)
+    except download.UnreachableError as error:
+        raise ResnetFeaError(f"{error}; {_way_out(name, mirror, sha256, by_hand)}") from error
     except OSError as error:  # the network's are download's own business
         raise ResnetFeaError(
             f"{path.parent}: cannot be written ({error.strerror or error}), so {name} cannot be downloaded; "
@@ -186,14 +194,23 @@ def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on")
 
 
-def _mirrored(name: str, published: Published, sha256: str | None) -> str:
+def _mirrored(name: str, published: Published, mirror: str, sha256: str | None, by_hand: str) -> str:
     """The URL to download from. A mirror serves the table's files, under their names in the cache."""
-    mirror = os.environ.get(MIRROR)
-    if not mirror or name not in KNOWN:
-        return published.url
     if sha256 is None:
         raise ResnetFeaError(
-            f"{name}: nobody states its sha256, so a mirror could send anything; "
-            f"unset {MIRROR} to take it from {published.url}"
+            f"{name}: nobody states its sha256, so a mirror could send anything; unset {MIRROR}, or {by_hand}"
         )
+    try:
+        download.check_url(mirror)
+    except ResnetFeaError as error:
+        raise ResnetFeaError(f"{MIRROR}: {error}") from error
     return f"{mirror.rstrip('/')}/{published.file}"
+
+
+def _way_out(name: str, mirror: str | None, sha256: str | None, by_hand: str) -> str:
+    """What to do where the file can't be had from where it was asked for."""
+    if name not in KNOWN:
+        return "behind a firewall set HTTPS_PROXY, or bring the file here by hand and give its path"
+    if mirror:
+        return f"does {MIRROR} have it? Else unset that, or {by_hand}"
+    return f"behind a firewall set HTTPS_PROXY{f' or {MIRROR}' if sha256 else ''}, or {by_hand}"

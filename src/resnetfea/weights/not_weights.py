@@ -6,6 +6,8 @@ import codecs
 import re
 from collections.abc import Iterable
 
+from resnetfea.errors import ResnetFeaError
+
 PAGE = "it is a web page, not the file; look at it in a browser: a login, an error, a question to confirm?"
 JSON = "it is JSON text; give the file with the numbers, which often lies beside it"
 UNPACK = "unpack it and give the weights file in it"
@@ -39,6 +41,10 @@ BY_ENTRY = (
     (r"word/.*|xl/.*|ppt/.*", "it is an office document"),
     (WEIGHTS, f"it is a zip around a weights file; {UNPACK}"),
 )
+
+
+class NotWeights(ResnetFeaError):
+    """By its content it is nothing that is read."""
 
 
 def known_as(data: bytes) -> str | None:

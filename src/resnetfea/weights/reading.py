@@ -119,7 +119,8 @@ def look(weights: str | Path, *, offline: bool = False, progress: Progress | Non
     try:
         found = _understood(path, data, sha256)
     except ResnetFeaError as error:
-        raise _error(path, "cannot be read as weights", str(error)) from error
+        again = located.again if isinstance(error, not_weights.NotWeights) else ""
+        raise _error(path, "cannot be read as weights", f"{error}{again}") from error
     located.pin(sha256, len(data))  # only now: what is no weights file is not what its publisher meant
     return _as_published(found, located.published or known.with_sha256(sha256))
 
@@ -231,4 +232,4 @@ def _reader(data: bytes) -> Callable[[bytes], RawFile] | None:
     if pickle_file.looks_like(data):
         return pickle_file.read
     what = not_weights.known_as(data)
-    raise ResnetFeaError(what or f"none of {READ} by its content; is it cut short or empty?")
+    raise not_weights.NotWeights(what or f"none of {READ} by its content; is it cut short or empty?")
