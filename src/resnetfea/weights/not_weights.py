@@ -23,6 +23,7 @@ BY_START = (
     (b"Rar!", f"it is a RAR archive; {UNPACK}"),
 )
 PAGES = ((rb"<(!doctype )?html", PAGE), (rb"<\?xml|<error", "it is XML, as servers answer for an error"))
+LONGEST = 200  # of a zip's names, those that are looked at: some patterns take its square in steps
 TAR_AT, TAR = 257, b"ustar"
 TFLITE_AT, TFLITE = 4, b"TFL3"
 LOOK, SHOWN = 512, 40  # bytes to tell text by, and how much of it a message shows
@@ -79,7 +80,7 @@ def _text(head: bytes) -> str | None:
 
 def zip_known_as(names: Iterable[str]) -> str | None:
     """What a zip with these entries is, where it is none that is read."""
-    given = [*names]
+    given = [name for name in names if len(name) <= LONGEST]
     for pattern, what in BY_ENTRY:
         if any(re.fullmatch(pattern, name) for name in given):
             return what
