@@ -29,6 +29,11 @@ def rich_state(variant: Variant, seed: int) -> State:
     for conv, norm, shape in _layers(variant):
         gamma = GAMMA_OF_BN3 if norm.endswith("bn3") else GAMMA
         state |= _conv_and_norm(rng, conv, norm, shape, gamma)
+        deform = variant.deform[int(conv[5]) - 1] if conv.endswith(".conv2") else "none"
+        if deform != "none":
+            state |= _offset(rng, conv, shape, (18 if deform == "v1" else 27) * variant.deform_groups, variant.groups)
+    if variant.norm == "group":  # has no statistics; what was drawn for them is the same noise as elsewhere
+        state = {name: array for name, array in state.items() if ".running_" not in name}
     return state
 
 
@@ -51,12 +56,14 @@ def _layers(variant: Variant) -> Iterator[tuple[str, str, tuple[int, int, int, i
     yield "conv1", "bn1", (variant.stem_channels, 3, 7, 7)
     stages = zip(variant.layer_nums, variant.in_channels, variant.out_channels, strict=True)
     for stage, (blocks, entering, leaving) in enumerate(stages):
-        inner = variant.width_per_group * 2**stage
+        if stage + 2 > int(variant.out[-1][1]):  # nothing is built behind the last map
+            break
+        inner = variant.groups * variant.width_per_group * 2**stage
         for index in range(blocks):
             inputs = leaving if index else entering
             block = f"layer{stage + 1}.{index}"
             yield f"{block}.conv1", f"{block}.bn1", (inner, inputs, 1, 1)
-            yield f"{block}.conv2", f"{block}.bn2", (inner, inner, 3, 3)
+            yield f"{block}.conv2", f"{block}.bn2", (inner, inner // variant.groups, 3, 3)
             yield f"{block}.conv3", f"{block}.bn3", (leaving, inner, 1, 1)
             if not index:
                 yield f"{block}.downsample.0", f"{block}.downsample.1", (leaving, inputs, 1, 1)
@@ -84,6 +91,16 @@ def _conv_and_norm(
         f"{norm}.running_var": variance,
     }
     return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+
+
+def _offset(rng: np.random.Generator, conv: str, shape: tuple[int, int, int, int], outputs: int, groups: int) -> State:
+    """The convolution that moves a kernel's points: by a pixel or two, at the borders beyond them."""
+    inputs = shape[1] * groups
+    reach = math.sqrt(6 / (9 * inputs))
+    return {
+        f"{conv}.offset.weight": _uniform(rng, -reach, reach, (outputs, inputs, 3, 3)).astype(np.float32),
+        f"{conv}.offset.bias": _uniform(rng, -1, 1, outputs).astype(np.float32),
+    }
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from data import tiny
+from weights.test_variants import carded
 
 pytestmark = pytest.mark.slow
 
@@ -121,6 +125,15 @@ def begun(many: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[subprocess.
     for process in started:
         process.kill()
         process.communicate()
+
+
+def test_what_cannot_be_compiled_runs_on_mindspore_and_says_so(tmp_path: Path) -> None:
+    carded(replace(tiny.TINY, pool="pad1", deform=("none", "v2", "v2", "v2")), tmp_path / "w")
+    done = extract(PHOTOS[0], "-o", tmp_path / "out", "--weights", tmp_path / "w")
+    assert (done.returncode, done.stderr.count("only the MindSpore engine runs it")) == (0, 1)
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["engine"] == "mindspore"
+    done = extract(PHOTOS[0], "-o", tmp_path / "other", "--weights", tmp_path / "w", "--engine", "openvino")
+    assert (done.returncode, done.stderr.count("only the MindSpore engine runs it")) == (1, 1)
 
 
 def test_a_folder(reference: Path) -> None:

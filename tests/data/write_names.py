@@ -27,6 +27,12 @@ TIMM = [
     *"seresnext50_32x4d resnetv2_50 resnetv2_50x1_bit res2net50_26w_4s resnest50d gcresnet50t resnetrs50".split(),
     *"resnet51q cspresnet50 densenet121 vit_tiny_patch16_224".split(),
 ]
+DEFORMABLE = {"deform_groups": 1, "fallback_on_stride": False}
+MMDET: dict[str, dict[str, Any]] = {
+    "resnet50-gn": {"norm_cfg": {"type": "GN", "num_groups": 32}},
+    "resnet50-dcn": {"dcn": DEFORMABLE | {"type": "DCN"}, "stage_with_dcn": (False, True, True, True)},
+    "resnet50-mdcn": {"dcn": DEFORMABLE | {"type": "DCNv2"}, "stage_with_dcn": (False, True, True, True)},
+}
 
 
 def main(which: str) -> None:
@@ -51,14 +57,18 @@ def of_torch() -> dict[str, dict[str, Shapes]]:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     nothing = {"weights": None, "weights_backbone": None}
-    mmdet = {f"backbone.{name}": part for name, part in MMResNet(50).state_dict().items()}
-    mmdet |= {f"neck.{name}": part for name, part in FPN([256, 512, 1024, 2048], 256, 5).state_dict().items()}
+
+    def of_mmdet(**options: Any) -> Shapes:
+        return {f"backbone.{name}": size for name, size in shapes(MMResNet(50, **options).state_dict()).items()}
+
+    neck = FPN([256, 512, 1024, 2048], 256, 5).state_dict()
     return {
         key("torchvision"): {name: shapes(getattr(tv, name)().state_dict()) for name in TORCHVISION}
         | {name: shapes(getattr(tv.detection, name)(**nothing).state_dict()) for name in DETECTORS},
         key("timm"): {name: shapes(timm.create_model(name).state_dict()) for name in TIMM},
         key("transformers"): {"resnet-50": shapes(ResNetForImageClassification(ResNetConfig()).state_dict())},
-        key("mmdet"): {"resnet50-fpn": shapes(mmdet)},
+        key("mmdet"): {"resnet50-fpn": of_mmdet() | shapes({f"neck.{name}": part for name, part in neck.items()})}
+        | {name: of_mmdet(**MMDET[name]) for name in MMDET},
     }
 
 

@@ -16,7 +16,6 @@ from resnetfea.network.variant import Variant
 from rich_weights import digest, rich_input
 
 SEED = 20
-MAPS = ("c2", "c3", "c4", "c5")
 SAMPLES = 2048  # values kept of one map in a golden file
 
 VARIANTS: dict[str, Variant] = {
@@ -27,12 +26,26 @@ VARIANTS: dict[str, Variant] = {
     "caffe": Variant(pool="ceil", stride_in="1x1"),
     "open_nsfw": Variant(res2_channels=128, width_per_group=32, stride_in="1x1", bn_eps=0),  # the default weights'
 }
+THIN: dict[str, Any] = {"stem_channels": 32, "res2_channels": 64, "width_per_group": 16}  # a sixteenth of the work
+FURTHER: dict[str, Variant] = {  # whose golden files hold a small input only; `--full` takes all of INPUTS
+    "resnet101-c4": Variant(depth=101, pool="pad1", stride_in="1x1", bn_eps=0, out=("c2", "c4"), **THIN),
+    "resnet152-dc5": Variant(depth=152, pool="pad1", dilation=2, **THIN),
+    "resnext50_32x4d": Variant(pool="pad1", groups=32, width_per_group=4),
+    "group-norm": Variant(
+        pool="pad1", norm="group", bn_eps=1e-3, stem_channels=32, res2_channels=64, width_per_group=32
+    ),
+    "deform-v1": Variant(pool="pad1", deform=("none", "v1", "v1", "v1"), **THIN),
+    "deform-v1-2": Variant(pool="pad1", deform=("v1", "v1", "v1", "v1"), deform_groups=2, stride_in="1x1", **THIN),
+    "deform-v2": Variant(pool="pad1", deform=("none", "v2", "v2", "v2"), dilation=2, **THIN),
+    "deform-v2-2": Variant(pool="pad1", deform=("v2", "v1", "none", "v2"), deform_groups=2, groups=2, **THIN),
+}
 INPUTS: tuple[tuple[int, int, int, int], ...] = (
     (1, 3, 224, 224),
     (1, 3, 225, 225),  # odd at every halving: where the paddings part
     (1, 3, 200, 333),
     (2, 3, 224, 224),
 )
+SMALL_INPUTS: tuple[tuple[int, int, int, int], ...] = ((2, 3, 97, 130),)  # each takes MindSpore a compilation
 
 Floats = NDArray[np.float32]
 
@@ -70,8 +83,8 @@ class Reference:
 def entries(shape: tuple[int, ...], x: Floats, maps: Mapping[str, Floats], limit: int | None) -> dict[str, Any]:
     """The arrays that keep one image batch's maps: all of every map, or at most `limit` values of each."""
     arrays: dict[str, Any] = {f"{label(shape)}/digest": digest({"x": x})}
-    for name in MAPS:
-        key, values = f"{label(shape)}/{name}", maps[name]
+    for name, values in maps.items():
+        key = f"{label(shape)}/{name}"
         stride = _stride(values.size, limit or values.size)
         arrays[key] = values.reshape(-1)[::stride]
         arrays[f"{key}/stride"] = stride

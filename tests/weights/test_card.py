@@ -27,6 +27,15 @@ CARD = Card(
     ecosystem="onnx",
     sha256="a" * 64,
 )
+FORMAT_2 = (
+    b'{"format": 2, "variant": {"depth": 50, "stem_channels": 4, "res2_channels": 8, "groups": 1, '
+    b'"width_per_group": 2, "stride_in": "1x1", "pool": "ceil", "conv_pad": "same", "bn_eps": 1.001e-05, '
+    b'"norm": "affine", "norm_groups": 32, "dilation": 1, "deform": ["none", "none", "none", "none"], '
+    b'"deform_groups": 1, "freeze_at": 2, "out": ["c2", "c3", "c4", "c5"]}, "recipe": {"color": "bgr", '
+    b'"scale": 1.0, "mean": [104.0, 117.0, 123.0], "std": [1.0, 1.0, 1.0], "resize": [256, 256], "rounding": "floor", '
+    b'"interpolation": "bilinear", "antialias": true, "crop": 224}, "recipe_of": "open_nsfw", "ecosystem": "onnx", '
+    b'"sha256": "' + b"a" * 64 + b'"}'
+)
 FORMAT_1 = (
     b'{"format": 1, "variant": {"depth": 50, "stem_channels": 4, "res2_channels": 8, "width_per_group": 2, '
     b'"stride_in": "1x1", "pool": "ceil", "conv_pad": "same", "bn_eps": 1.001e-05}, "recipe": {"color": "bgr", '
@@ -89,13 +98,24 @@ HOSTILE: dict[str, bytes] = {
     "a number of 8,000 digits": variant(depth=50).replace(b'"depth": 50', b'"depth": ' + b"9" * 8000),
     "a number of 4,000 digits": variant(depth=50).replace(b'"depth": 50', b'"depth": ' + b"9" * 4000),
     "a width of 4,000 digits": variant().replace(b'"stem_channels": 4', b'"stem_channels": ' + b"9" * 4000),
-    "a format to come": changed(format=2),
+    "a format to come": changed(format=3),
+    "format 1 with fields of format 2": changed(format=1),
+    "five stages of deform": variant(deform=["none"] * 5),
+    "deform that is text": variant(deform="none"),
+    "an unknown deform": variant(deform=["none", "v3", "v2", "v2"]),
+    "no map that comes out": variant(out=[]),
+    "a map twice": variant(out=["c5", "c5"]),
+    "a map that is none": variant(out=["p2"]),
+    "no groups": variant(groups=0),
+    "groups that do not divide": variant(norm="group", norm_groups=7),
+    "freeze at 6": variant(freeze_at=6),
+    "freeze that is true": variant(freeze_at=True),
     "a format that is true": changed(format=True),
     "a format that is a fraction": changed(format=1.0),
     "no format": json.dumps(without(PLAIN, "format")).encode(),
     "a field too many": changed(more=1),
     "no recipe": json.dumps(without(PLAIN, "recipe")).encode(),
-    "a field of the variant too many": variant(groups=32),
+    "a field of the variant too many": variant(blocks=32),
     "a field of the variant too few": changed(variant=without(PLAIN["variant"], "pool")),
     "a field of the recipe too few": changed(recipe=without(PLAIN["recipe"], "mean")),
     "a field twice": CARD.to_json().replace(b'"depth": 50', b'"depth": 50, "depth": 50'),
@@ -199,7 +219,29 @@ def test_the_onnx_note() -> None:
 def test_a_card_of_format_1_is_read_for_ever() -> None:
     """Where this fails a field was added: raise FORMAT, and say in from_json what the older format meant by it."""
     assert from_json(FORMAT_1) == CARD
-    assert CARD.to_json() == FORMAT_1
+    assert from_json(FORMAT_2) == CARD
+    assert CARD.to_json() == FORMAT_2
+
+
+def test_what_format_1_could_not_say_it_does_not_say() -> None:
+    card = json.loads(FORMAT_1)
+    card["variant"]["dilation"] = 2
+    with pytest.raises(ResnetFeaError, match="format 1"):
+        from_json(json.dumps(card).encode())
+
+
+VARIANTS = [
+    Variant(groups=32, width_per_group=4, norm="frozen"),
+    Variant(norm="group", norm_groups=16, freeze_at=0),
+    Variant(norm="batch", dilation=2, freeze_at=5),
+    Variant(deform=("none", "v1", "v2", "v2"), deform_groups=2, out=("c2", "c4")),
+]
+
+
+@pytest.mark.parametrize("of", VARIANTS)
+def test_every_variant_comes_back(of: Variant) -> None:
+    card = replace(CARD, variant=of)
+    assert from_json(card.to_json()) == card
 
 
 def test_the_card_has_every_field() -> None:

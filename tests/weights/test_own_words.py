@@ -161,6 +161,13 @@ def test_a_dilated_backbone_is_refused(setting: str, tmp_path: Path) -> None:
     assert read(tmp_path / "w.pth").variant.stride_in == "1x1"
 
 
+def test_a_last_stage_with_holes(tmp_path: Path) -> None:
+    """mmdetection's DC5 bodies: every convolution of the stage is dilated and none has a stride, as in Detectron."""
+    config = CAFFE.replace("depth=50", "depth=50, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)")
+    (tmp_path / "w.pth").write_bytes(checkpoint({"meta": {"cfg": config}, "state_dict": dict(named("mmdet"))}))
+    assert read(tmp_path / "w.pth").variant.dilation == 2
+
+
 @pytest.mark.parametrize(
     ("name", "prefix", "beside", "sentences"),
     [

@@ -26,16 +26,22 @@ PLAIN = [  # library, model, ecosystem, depth, width, whether it has a classifie
     ("torchvision", "resnet152", "torchvision", 152, 64, True, False),
     ("torchvision", "wide_resnet50_2", "torchvision", 50, 128, True, False),
     ("torchvision", "maskrcnn_resnet50_fpn", "torchvision-detection", 50, 64, False, True),
-    ("torchvision", "retinanet_resnet50_fpn", "torchvision-detection", 50, 64, False, False),
+    ("torchvision", "fasterrcnn_resnet50_fpn_v2", "torchvision-detection", 50, 64, False, True),
+    ("torchvision", "retinanet_resnet50_fpn", "torchvision-detection", 50, 64, False, True),
+    ("torchvision", "resnext50_32x4d", "torchvision", 50, 4, True, False),
+    ("timm", "resnext50_32x4d", "torchvision", 50, 4, True, False),
     ("timm", "resnet50", "torchvision", 50, 64, True, False),
     ("timm", "resnet101", "torchvision", 101, 64, True, False),
     ("transformers", "resnet-50", "transformers", 50, 64, True, False),
     ("mmdet", "resnet50-fpn", "mmdet", 50, 64, False, True),
+    ("mmdet", "resnet50-gn", "mmdet", 50, 64, False, False),
+    ("mmdet", "resnet50-dcn", "mmdet", 50, 64, False, False),
+    ("mmdet", "resnet50-mdcn", "mmdet", 50, 64, False, False),
     ("mindcv", "resnet50", "mindcv", 50, 64, True, False),
     ("mindcv", "resnet101", "mindcv", 101, 64, True, False),
 ]
 OTHER = {
-    "torchvision": {"resnet18": "ResNet-18", "resnet34": "ResNet-18", "resnext50_32x4d": "ResNeXt"},
+    "torchvision": {"resnet18": "ResNet-18", "resnet34": "ResNet-18"},
     "timm": {
         "resnet18": "ResNet-18",
         "resnet26t": "ResNet-C",
@@ -50,7 +56,6 @@ OTHER = {
         "seresnext50_32x4d": "SE-ResNet",
         "ecaresnet50d": "SE-ResNet",
         "skresnet50": "SK-Net",
-        "resnext50_32x4d": "ResNeXt",
         "resnetv2_50": "ResNet v2",
         "resnetv2_50x1_bit": "ResNet v2",
         "res2net50_26w_4s": "Res2Net",
@@ -96,6 +101,20 @@ def test_refused(library: str, model: str) -> None:
         problem = str(error)
     assert OTHER[library][model] in problem
     assert not OTHER[library][model] or "this is " in problem
+
+
+@pytest.mark.parametrize(
+    ("library", "model", "fields"),
+    [
+        ("torchvision", "resnext50_32x4d", {"groups": 32}),
+        ("mmdet", "resnet50-gn", {"norm": "group", "stride_in": "3x3"}),
+        ("mmdet", "resnet50-dcn", {"deform": ("none", "v1", "v1", "v1"), "deform_groups": 1}),
+        ("mmdet", "resnet50-mdcn", {"deform": ("none", "v2", "v2", "v2"), "deform_groups": 1}),
+    ],
+)
+def test_what_is_not_plain_is_found_from_shapes(library: str, model: str, fields: dict[str, Any]) -> None:
+    variant = matched(library, model).variant
+    assert {name: getattr(variant, name) for name in fields} == fields
 
 
 @pytest.mark.parametrize("model", ["resnetaa50", "resnetblur50"])

@@ -16,8 +16,9 @@ from openvino import opset13 as ops
 
 from resnetfea import cpu_guard
 from resnetfea.engine import cache, cores
-from resnetfea.engine.export import FORMAT, export
-from resnetfea.engine.layers import LAYERS, Maps, Pool, batches, chosen, fixed_size, images
+from resnetfea.engine.export import FORMAT, check_exportable, export
+from resnetfea.engine.layers import Maps, Pool, batches, chosen, computed, fixed_size, images
+from resnetfea.engine.resizing import to_the_laterals
 from resnetfea.weights import Weights
 
 log = logging.getLogger("resnetfea")
@@ -32,22 +33,29 @@ class CompiledEngine:
 
     Args:
         weights: what resnetfea.read gave.
-        layers: which of c2..c5; only what they need is computed.
+        layers: which of c2..c5, and of p2.. where the weights have a pyramid; None for all of c2..c5 that they give.
+            Only what they need is computed.
         pool: what `features` makes of a map: its "avg" or "max".
         batch: pictures in one request of `features`. More than 1 gains nothing where requests run side by side.
         threads: how many at most; None for all cores that this process may use.
+
+    Raises:
+        ResnetFeaError: this network has no export; MindSporeEngine runs it.
     """
 
     def __init__(
         self,
         weights: Weights,
         *,
-        layers: Sequence[str] = LAYERS,
+        layers: Sequence[str] | None = None,
         pool: Pool = "avg",
         batch: int = 1,
         threads: int | None = None,
     ) -> None:
-        self.weights, self.layers, self.pool, self.batch = weights, chosen(layers), pool, batch
+        self.weights, self.layers, self.pool, self.batch = weights, chosen(layers, weights), pool, batch
+        self._computed = computed(self.layers, weights)
+        self._pyramid = len(self._computed) > len(weights.variant.out)
+        check_exportable(weights, pyramid=self._pyramid)
         self.threads = threads or cores.usable()
         with cpu_guard.lifted():  # OpenVINO's oneDNN reads the limit at the first compilation, for good
             self._core = ov.Core()
@@ -82,17 +90,24 @@ class CompiledEngine:
 
     def _read(self) -> ov.Model:
         """The graph x -> the wanted layers, from the cache or freshly exported."""
-        what = {"weights": self.weights.identity, "variant": repr(self.weights.variant), "format": FORMAT}
+        what: dict[str, object] = {
+            "weights": self.weights.identity,
+            "variant": repr(self.weights.variant),
+            "format": FORMAT,
+        }
+        if self._pyramid:
+            what["pyramid"] = list(self._computed)
         folder = cache.entry("graphs", {**what, "openvino": ov.__version__}, self._make)
         model = self._core.read_model(folder / "model.xml")
-        ends = dict(zip(LAYERS, (output.get_node().input_value(0) for output in model.outputs), strict=True))
+        ends = dict(zip(self._computed, (one.get_node().input_value(0) for one in model.outputs), strict=True))
         return ov.Model([ends[layer] for layer in self.layers], model.get_parameters())
 
     def _make(self, folder: Path) -> None:
         log.info("compiling %s for this machine; once, some seconds", self.weights.path.name)
         onnx = folder / "model.onnx"
-        export(self.weights, onnx)
+        export(self.weights, onnx, pyramid=self._pyramid)
         model = self._core.read_model(onnx)
+        to_the_laterals(model)
         model.reshape([-1, 3, -1, -1])
         ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
         onnx.unlink()

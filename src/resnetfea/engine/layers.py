@@ -9,28 +9,43 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetfea.network.variant import Variant
-from resnetfea.weights import Recipe
+from resnetfea.errors import ResnetFeaError
+from resnetfea.network.variant import LAYERS
+from resnetfea.weights import Recipe, Weights, fpn_names
 
-LAYERS = ("c2", "c3", "c4", "c5")
 Pool = Literal["avg", "max"]
 Maps = dict[str, NDArray[np.float32]]  # by layer
 
 
-def channels(variant: Variant) -> dict[str, int]:
-    """How many numbers each layer's pooled feature has."""
-    return dict(zip(LAYERS, variant.out_channels, strict=True))
+def channels(weights: Weights) -> dict[str, int]:
+    """How many numbers each layer's pooled feature has: the ResNet's layers, then those of a pyramid on all of them.
+
+    That is what network.build.fpn_of makes by default: sums, not detectron2's averages, which no file tells.
+    """
+    of_resnet = {layer: channels for layer, (channels, _) in weights.variant.maps.items()}
+    return of_resnet | (fpn_names.maps(weights.fpn) if weights.variant.out == LAYERS else {})
 
 
-def chosen(layers: Sequence[str]) -> tuple[str, ...]:
-    """The layers, if they are some of c2..c5.
+def chosen(layers: Sequence[str] | None, weights: Weights) -> tuple[str, ...]:
+    """The layers, if they are some of what these weights give; all of the ResNet's for None.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are none of c2..c5 and p2..p7.
+        ResnetFeaError: these weights do not give them.
     """
-    if not layers or not set(layers) <= set(LAYERS):
-        raise ValueError(f"layers={tuple(layers)}: choose from {LAYERS}")
+    if layers is None:
+        return weights.variant.out
+    if not layers or not set(layers) <= {*LAYERS, *fpn_names.MAPS}:
+        raise ValueError(f"layers={tuple(layers)}: choose from {LAYERS}, and {fpn_names.MAPS} of a feature pyramid")
+    if not set(layers) <= channels(weights).keys():
+        raise ResnetFeaError(f"these weights give {', '.join(channels(weights))}, not all of {', '.join(layers)}")
     return tuple(layers)
+
+
+def computed(layers: Sequence[str], weights: Weights) -> tuple[str, ...]:
+    """What the network that gives these layers gives in all, in its order: with the pyramid only if one is of it."""
+    given = tuple(channels(weights))
+    return given if set(layers) & set(fpn_names.MAPS) else given[: len(weights.variant.out)]
 
 
 def images(x: NDArray[np.float32]) -> NDArray[np.float32]:

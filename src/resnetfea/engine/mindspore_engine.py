@@ -9,8 +9,8 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetfea.engine.layers import LAYERS, Maps, Pool, chosen, images, pixels
-from resnetfea.network.build import loaded
+from resnetfea.engine.layers import Maps, Pool, chosen, computed, images, pixels
+from resnetfea.network.build import loaded, with_pyramid
 from resnetfea.weights import Recipe, Weights
 
 
@@ -19,19 +19,21 @@ class MindSporeEngine:
 
     Args:
         weights: what resnetfea.read gave.
-        layers: which of c2..c5 to give.
+        layers: which of c2..c5 to give, and of p2.. where the weights have a pyramid; None for all of c2..c5 they give.
         pool: what `features` makes of a map: its "avg" or "max".
     """
 
-    def __init__(self, weights: Weights, *, layers: Sequence[str] = LAYERS, pool: Pool = "avg") -> None:
-        self.weights, self.layers, self.pool = weights, chosen(layers), pool
-        self._cell = loaded(weights, weights.variant)
+    def __init__(self, weights: Weights, *, layers: Sequence[str] | None = None, pool: Pool = "avg") -> None:
+        self.weights, self.layers, self.pool = weights, chosen(layers, weights), pool
+        self._computed = computed(self.layers, weights)
+        pyramid = len(self._computed) > len(weights.variant.out)
+        self._cell = with_pyramid(weights) if pyramid else loaded(weights, weights.variant)
 
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""
         with _graph_mode():
             outputs = self._cell(ms.Tensor(images(x)))
-            by_name = dict(zip(LAYERS, outputs, strict=True))
+            by_name = dict(zip(self._computed, outputs, strict=True))
             return {layer: by_name[layer].asnumpy() for layer in self.layers}
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 import warnings
@@ -15,15 +16,18 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from resnetfea.engine import cores
-from resnetfea.engine.layers import LAYERS, Pool, channels
+from resnetfea.engine.export import check_exportable
+from resnetfea.engine.layers import Pool, channels, chosen
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing, store
 from resnetfea.features.folder import Existing, opened, remove_run
 from resnetfea.features.inputs import spooled
 from resnetfea.features.pipeline import Engine, results
 from resnetfea.features.store import Failure, Row, Store
+from resnetfea.network.variant import LAYERS
 from resnetfea.weights import Weights
 
+log = logging.getLogger("resnetfea")
 FORMAT = 1  # of OUT; raised when an old run can't be resumed by a newer program
 RESULTS = ("complete", "images", "failures", "shards")  # in the manifest, but not what a run is made from
 EngineName = Literal["openvino", "mindspore"]
@@ -52,7 +56,7 @@ def extract(
     weights: Weights,
     layers: Sequence[str] = LAYERS,
     pool: Pool = "avg",
-    engine: EngineName = "openvino",
+    engine: EngineName | Literal["auto"] = "auto",
     batch: int = 1,
     workers: int | None = None,
     shard_size: int = 1024,
@@ -65,9 +69,9 @@ def extract(
         source: folder, .txt list, or one image.
         out: folder; made where it is missing.
         weights: what resnetfea.read gave; the recipe is theirs.
-        layers: which of c2..c5, one column each.
+        layers: which of c2..c5 and, of weights with a pyramid, p2.., one column each.
         pool: what becomes of a map.
-        engine: "openvino" (the compiled cell) or "mindspore" (the cell itself).
+        engine: "openvino" (the compiled cell), "mindspore" (the cell itself), or "auto": the first where it can.
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
         workers: decoding threads; None for one each core.
         shard_size: images of one Parquet file.
@@ -75,9 +79,11 @@ def extract(
         progress: called with images done and images in all.
 
     Raises:
-        ResnetFeaError: there is nothing to do, or `out` can't be used.
+        ResnetFeaError: there is nothing to do, `out` can't be used, or the weights do not give these layers.
     """
+    layers = chosen(layers, weights)
     began = ready = time.monotonic()
+    name = _chosen(engine, weights)
     found = listing.images(source)
     folder = Path(out)
     with (
@@ -102,20 +108,20 @@ def extract(
             "pool": pool,
             "precision": "fp32",
             "decode": "exact",
-            "engine": engine,
-            "engine_version": _engine_version(engine),
+            "engine": name,
+            "engine_version": _engine_version(name),
             "shard_size": shard_size,
         }
         if before is not None:
             _check_same(folder, before, manifest)
-        sizes = channels(weights.variant)
+        sizes = channels(weights)
         target = Store(folder, {layer: sizes[layer] for layer in layers})
         shards = [min(shard_size, inputs.count - first) for first in range(0, inputs.count, shard_size)]
         anew = existing == "overwrite"
         todo = {index for index, images in enumerate(shards) if anew or not target.finished(index, images)}
         saved = sum(images for index, images in enumerate(shards) if index not in todo)
         if todo:
-            network = _engine(engine, weights, layers=layers, pool=pool, batch=batch)  # before OUT is touched
+            network = _engine(name, weights, layers=layers, pool=pool, batch=batch)  # before OUT is touched
             if anew:
                 remove_run(folder)
             store.write_manifest(folder, {"complete": False, **manifest})
@@ -160,6 +166,18 @@ def _decoders(threads: int) -> Iterator[Executor]:
         yield decoders
     finally:
         decoders.shutdown(cancel_futures=True)
+
+
+def _chosen(engine: EngineName | Literal["auto"], weights: Weights) -> EngineName:
+    """The compiled engine where the network has an export, and a line where it has none."""
+    if engine != "auto":
+        return engine
+    try:
+        check_exportable(weights)
+    except ResnetFeaError as error:
+        log.info("%s", error)
+        return "mindspore"
+    return "openvino"
 
 
 def _engine_version(name: EngineName) -> str:

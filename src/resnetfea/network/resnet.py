@@ -15,12 +15,14 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from resnetfea import cpu_guard
-from resnetfea.network.variant import Variant
+from resnetfea.network.deform import DeformConv
+from resnetfea.network.norm import _BatchNorm2dInit, norm_of
+from resnetfea.network.variant import LAYERS, Deform, Variant
 
 cpu_guard.announce()
 
+__all__ = ["ResNetFea", "ResidualBlockUsing", "_BatchNorm2dInit", "_conv", "weight_init_ones"]  # the source's names
 SOURCE_VARIANT = Variant()  # what the source document builds
-FP32_TINY = 1e-30  # MindSpore refuses eps=0; beside any variance above 1e-23 this vanishes in float32
 
 
 class ResNetFea(nn.Cell):
@@ -34,8 +36,10 @@ class ResNetFea(nn.Cell):
         layer_nums: blocks in each stage, e.g. [3, 4, 6, 3].
         in_channels: channels that enter each stage, e.g. [64, 256, 512, 1024].
         out_channels: channels that leave it, e.g. [256, 512, 1024, 2048].
-        weights_update: train stem and layer1 too. They are frozen by default, and c2 is behind a stop-gradient.
-        variant: how this ResNet computes (stride place, pooling, eps). The sizes above come from the lists.
+        weights_update: train stem and layer1 too, whatever variant.freeze_at says. They are frozen by default, and c2
+            is behind a stop-gradient.
+        variant: how this ResNet computes (stride place, pooling, eps, ...), and which maps come out. The sizes above
+            come from the lists; where variant.out ends before c5, so do the stages.
 
     Raises:
         ValueError: a list is not of length 4.
@@ -55,31 +59,37 @@ class ResNetFea(nn.Cell):
         if not len(layer_nums) == len(in_channels) == len(out_channels) == 4:
             raise ValueError("layer_nums, in_channels and out_channels must each have 4 entries, one for each stage")
         self.weights_update = weights_update
+        self.out = variant.out
+        freeze_at = 0 if weights_update else variant.freeze_at
+        self.frozen_layers = LAYERS[: max(freeze_at - 1, 0)]  # 1 is the stem alone
         stem = in_channels[0]
         self.conv1 = _conv(3, stem, kernel_size=7, stride=2, **_padding(3, variant))
-        self.conv1.weight.requires_grad = weights_update
-        # The source never trains the stem's norm, not even under weights_update.
-        self.bn1 = _BatchNorm2dInit(stem, affine=False, use_batch_statistics=False, eps=variant.bn_eps)
+        # The source never trains the stem's norm, not even under weights_update; the other norms' ecosystems do.
+        self.bn1 = norm_of(stem, variant, trains=freeze_at < 1 and variant.norm != "affine")
         self.relu = nn.ReLU()
         self.maxpool = _max_pool(variant.pool)
-        stages = []
-        for index, (blocks, inputs, outputs) in enumerate(zip(layer_nums, in_channels, out_channels, strict=True)):
-            first = index == 0  # layer1 keeps the size, and is the one that is frozen
-            stride, update = (1, weights_update) if first else (2, True)
-            stages.append(_make_layer(block, blocks, inputs, outputs, stride, update, variant))
-        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        _freeze(self, unless=freeze_at < 1)
+        sizes = list(zip(layer_nums, in_channels, out_channels, strict=True))
+        for stage, (blocks, inputs, outputs) in enumerate(sizes[: variant.stages], 1):
+            update = freeze_at <= stage
+            setattr(self, f"layer{stage}", _make_layer(block, blocks, inputs, outputs, stage, update, variant))
+        self.layers = tuple(zip(LAYERS, ("layer1", "layer2", "layer3", "layer4"), strict=True))[: variant.stages]
 
-    def construct(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Maps c2, c3, c4, c5 of images x (N, 3, H, W). They are float32 whatever type x has."""
+    def construct(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Maps c2, c3, c4, c5 (those of variant.out) of images x (N, 3, H, W), float32 whatever type x has.
+
+        They are (N, 256, H/4, W/4), (N, 512, H/8, W/8), (N, 1024, H/16, W/16), (N, 2048, H/32, W/32).
+        """
         x = self.relu(self.bn1(self.conv1(x)))  # (N, 64, H/2, W/2)
         x = self.maxpool(x)  # (N, 64, H/4, W/4)
-        c2 = self.layer1(x)  # (N, 256, H/4, W/4)
-        if not self.weights_update:
-            c2 = ops.stop_gradient(c2)
-        c3 = self.layer2(c2)  # (N, 512, H/8, W/8)
-        c4 = self.layer3(c3)  # (N, 1024, H/16, W/16)
-        c5 = self.layer4(c4)  # (N, 2048, H/32, W/32)
-        return c2, c3, c4, c5
+        maps: tuple[Tensor, ...] = ()
+        for layer, stage in self.layers:
+            x = getattr(self, stage)(x)
+            if layer in self.frozen_layers:
+                x = ops.stop_gradient(x)
+            if layer in self.out:
+                maps = (*maps, x)
+        return maps
 
 
 def _make_layer(
@@ -87,12 +97,16 @@ def _make_layer(
     blocks: int,
     inputs: int,
     outputs: int,
-    stride: int,
+    stage: int,
     weights_update: bool,
     variant: Variant,
+    stride: int = 2,
 ) -> nn.SequentialCell:
-    """One stage: a first block that changes size and channels, the rest that keep them."""
+    """One stage, 1 to 4: a first block that changes size and channels, the rest that keep them."""
+    dilation = variant.dilation if stage == 4 else 1
+    stride = 1 if stage == 1 or dilation > 1 else stride  # layer1 and a dilated stage keep the size
     options: dict[str, Any] = {"weights_update": weights_update, "variant": variant}
+    options |= {"dilation": dilation, "deform": variant.deform[stage - 1]}
     first = block(inputs, outputs, stride=stride, down_sample=stride != 1 or inputs != outputs, **options)
     return nn.SequentialCell([first] + [block(outputs, outputs, **options) for _ in range(blocks - 1)])
 
@@ -105,10 +119,11 @@ class ResidualBlockUsing(nn.Cell):
         out_channels: channels of the output; inside it is a quarter of them, or what the variant's widths say.
         stride: 1, or 2 to halve the size, in the convolution that variant.stride_in names.
         down_sample: project the input (1x1 convolution and norm, of the same stride).
-        momentum: of the running statistics; without effect while they are frozen.
+        momentum: of the running statistics; without effect while they are frozen, and norm "batch" has its own.
         training: normalise with the batch's own statistics.
         weights_update: let convolutions, scales and shifts train.
         variant: how this ResNet computes.
+        dilation, deform: of the 3x3 convolution, whose numbers of groups are the variant's.
     """
 
     def __init__(
@@ -122,17 +137,19 @@ class ResidualBlockUsing(nn.Cell):
         weights_update: bool = False,
         *,
         variant: Variant = SOURCE_VARIANT,
+        dilation: int = 1,
+        deform: Deform = "none",
     ) -> None:
         super().__init__()
 
-        def norm(channels: int) -> nn.BatchNorm2d:
-            return _BatchNorm2dInit(channels, momentum, weights_update, training, eps=variant.bn_eps)
+        def norm(channels: int) -> nn.Cell:
+            return norm_of(channels, variant, weights_update, momentum, training)
 
-        width = out_channels * variant.width_per_group // variant.res2_channels
+        width = out_channels * variant.width // variant.res2_channels
         first, second = (stride, 1) if variant.stride_in == "1x1" else (1, stride)
         self.conv1 = _conv(in_channels, width, kernel_size=1, stride=first)
         self.bn1 = norm(width)
-        self.conv2 = _conv(width, width, kernel_size=3, stride=second, **_padding(1, variant))
+        self.conv2 = _conv_3x3(width, second, dilation, deform, variant)
         self.bn2 = norm(width)
         self.conv3 = _conv(width, out_channels, kernel_size=1)
         self.bn3 = norm(out_channels)
@@ -142,9 +159,7 @@ class ResidualBlockUsing(nn.Cell):
         if down_sample:
             self.conv_down_sample = _conv(in_channels, out_channels, kernel_size=1, stride=stride)
             self.bn_down_sample = norm(out_channels)
-        if not weights_update:
-            for parameter in self.get_parameters():
-                parameter.requires_grad = False
+        _freeze(self, unless=weights_update)
 
     def construct(self, x: Tensor) -> Tensor:
         """(N, in, H, W) to (N, out, H/stride, W/stride)."""
@@ -153,6 +168,20 @@ class ResidualBlockUsing(nn.Cell):
         y = self.bn3(self.conv3(y))
         shortcut = self.bn_down_sample(self.conv_down_sample(x)) if self.down_sample else x
         return self.relu(self.add(y, shortcut))
+
+
+def _freeze(cell: nn.Cell, *, unless: bool) -> None:
+    """Nothing of what it holds so far trains."""
+    if not unless:
+        for parameter in cell.get_parameters():
+            parameter.requires_grad = False
+
+
+def _conv_3x3(width: int, stride: int, dilation: int, deform: Deform, variant: Variant) -> nn.Cell:
+    """The bottleneck's middle, the only convolution that may have groups, holes or offsets."""
+    if deform != "none":
+        return DeformConv(width, stride, dilation, variant.groups, version=deform, deform_groups=variant.deform_groups)
+    return _conv(width, width, 3, stride, **_padding(dilation, variant), dilation=dilation, group=variant.groups)
 
 
 def _padding(pixels: int, variant: Variant) -> dict[str, Any]:
@@ -167,9 +196,12 @@ def _conv(
     stride: int = 1,
     padding: int = 0,
     pad_mode: str = "pad",
+    *,
+    dilation: int = 1,
+    group: int = 1,
 ) -> nn.Conv2d:
     """A convolution without bias; `padding` pixels on every side. It computes in fp16 on Ascend, in fp32 elsewhere."""
-    weight = weight_init_ones((out_channels, in_channels, kernel_size, kernel_size))
+    weight = weight_init_ones((out_channels, in_channels // group, kernel_size, kernel_size))
     conv = nn.Conv2d(
         in_channels,
         out_channels,
@@ -177,36 +209,13 @@ def _conv(
         stride=stride,
         padding=padding,
         pad_mode=pad_mode,
+        dilation=dilation,
+        group=group,
         weight_init=weight,
         has_bias=False,
     )
     on_ascend = ms.get_context("device_target") == "Ascend"
     return conv.to_float(ms.float16 if on_ascend else ms.float32)
-
-
-def _BatchNorm2dInit(
-    out_chls: int,
-    momentum: float = 0.1,
-    affine: bool = True,
-    use_batch_statistics: bool = True,
-    *,
-    eps: float = SOURCE_VARIANT.bn_eps,
-) -> nn.BatchNorm2d:
-    """Stands for PyTorch's FrozenBatchNorm2d: without batch statistics it uses the stored ones, also in training.
-
-    affine: let scale and shift train. MindSpore's momentum weighs the old average, 1 - PyTorch's.
-    """
-    return nn.BatchNorm2d(
-        out_chls,
-        eps=max(eps, FP32_TINY),
-        momentum=momentum,
-        affine=affine,
-        gamma_init="ones",
-        beta_init="zeros",
-        moving_mean_init="zeros",
-        moving_var_init="ones",
-        use_batch_statistics=use_batch_statistics,
-    )
 
 
 def weight_init_ones(shape: Sequence[int]) -> Tensor:

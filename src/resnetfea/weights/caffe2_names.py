@@ -25,6 +25,7 @@ CAFFE2: Rules = (
     (r"^fc\.", "fc1000."),
     *pyramid("fpn_inner_res{}_sum_lateral", "fpn_res{}_sum", first=2),
     (r"^fpn_inner_res5_sum_lateral", "fpn_inner_res5_sum"),  # the top has nothing to be added to
+    (r"^fpn\.extra_blocks\.p(\d)\.", r"fpn_\1."),  # Detectron's modeling/FPN.py, FPN.EXTRA_CONV_LEVELS
 )
 CAFFE2_PARTS: Rules = ((r"\.weight$", "_w"), (r"\.bias$", "_b"))
 CAFFE2_SPELLINGS: Rules = (

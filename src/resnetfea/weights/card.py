@@ -18,7 +18,17 @@ from resnetfea.network.variant import Variant
 from resnetfea.weights.recipe import Recipe
 
 KEY = "resnetfea"  # the name of its place, where a format's notes have names
-FORMAT = 1  # raised when a field is added: a card states every field, so that no default is ever guessed
+FORMAT = 2  # raised when a field is added: a card states every field, so that no default is ever guessed
+ADDED_IN_2: dict[str, Any] = {  # Variant's fields that format 1 did not have, and what its networks all did
+    "groups": 1,
+    "norm": "affine",
+    "norm_groups": 32,
+    "dilation": 1,
+    "deform": ["none"] * 4,
+    "deform_groups": 1,
+    "freeze_at": 2,
+    "out": ["c2", "c3", "c4", "c5"],
+}
 MAX_BYTES = 16_384  # one has about 900
 MAX_TEXT = 200  # characters of a name or a digest
 MAX_NUMBER = 1e9  # channels, pixels, means: all are far below
@@ -64,9 +74,12 @@ def from_json(data: bytes | memoryview) -> Card:
         card = json.loads(str(data, "ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ResnetFeaError(f"its card is not JSON ({error})") from error
-    if not isinstance(card, dict) or type(card.get("format")) is not int or card["format"] != FORMAT:
+    if not isinstance(card, dict) or type(card.get("format")) is not int or card["format"] not in (1, FORMAT):
         raise ResnetFeaError(f"its card is not of format {FORMAT}: written by a newer resnetfea?")
-    del card["format"]
+    if card.pop("format") == 1 and isinstance(variant := card.get("variant"), dict):
+        if variant.keys() & ADDED_IN_2.keys():
+            raise ResnetFeaError("its card is of format 1, and has fields that this did not have")
+        variant |= ADDED_IN_2
     found: Card = _made(Card, card, "card")
     for name in ("recipe_of", "ecosystem", "sha256"):
         if not getattr(found, name).isprintable() or len(getattr(found, name)) > MAX_TEXT:

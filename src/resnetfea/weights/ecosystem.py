@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from resnetfea.network.variant import Variant
-from resnetfea.weights import canonical
+from resnetfea.weights import canonical, fpn_names
 from resnetfea.weights.recipe import Recipe
 
 Rules = tuple[tuple[str, str], ...]
-WIDEST = Variant(depth=152)  # has every name that a shallower one has
+WIDEST = Variant(depth=152, deform=("v2", "v2", "v2", "v2"))  # has every name that another one has
 # what trainers put in front of every name: DataParallel, torch.compile, Lightning, and an averaged copy's mark
 WRAPPERS = ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "ema.")
 COUNTERS = r".*\.num_batches_tracked"  # of torch's batch norms
@@ -30,7 +30,7 @@ class Ecosystem:
             (fpn.*) give names without the prefix.
         spellings: (pattern, replacement), applied in order to a file's name: other spellings of what `rules` give.
         beside: pattern of what such files hold beside the backbone (heads, counters, optimiser); the rest is an error.
-        neck: pattern of all that belongs to the feature pyramid; where that is more than its eight convolutions (PAFPN,
+        neck: pattern of all that belongs to the feature pyramid; where that is more than the rules know (PAFPN, mmdet's
             further levels), it computes something else.
         variant, recipe: of the weights people have in this form.
         fused: the norms are scale and shift only: mean 0, variance 1, eps 0.
@@ -67,7 +67,7 @@ class Ecosystem:
 
     def is_neck(self, name: str, wrapper: str) -> bool:
         """Whether this belongs to the feature pyramid."""
-        return re.fullmatch(self.neck, name.removeprefix(wrapper)) is not None
+        return re.fullmatch(rf"(?!{COUNTERS})(?:{self.neck})", name.removeprefix(wrapper)) is not None
 
     def found(self, names: Iterable[str], wrapper: str, prefix: str) -> dict[str, str]:
         """The canonical name of each of the file's names that a rule knows."""
@@ -84,18 +84,20 @@ class Ecosystem:
         return wrapper + _renamed(name.removeprefix(wrapper), self.spellings) if self.spellings else name
 
 
-def pyramid(lateral: str, output: str, first: int = 0) -> Rules:
-    """Rules for the eight convolutions of an FPN; {} is the level, counted from `first` at c2."""
+def pyramid(lateral: str, output: str, first: int = 0, norms: tuple[str, str] | None = None) -> Rules:
+    """Rules for the convolutions of an FPN, and for the norms behind them; {} is the level, `first` at c2."""
+    kinds = [("inner_blocks", 0, lateral), ("layer_blocks", 0, output)]
+    kinds += [("inner_blocks", 1, norms[0]), ("layer_blocks", 1, norms[1])] if norms else []
     return tuple(
-        (rf"^fpn\.{kind}\.{level}\.0\.", theirs.format(level + first) + ".")
-        for kind, theirs in (("inner_blocks", lateral), ("layer_blocks", output))
+        (rf"^fpn\.{kind}\.{level}\.{part}\.", theirs.format(level + first) + ".")
+        for kind, part, theirs in kinds
         for level in range(4)
     )
 
 
 @cache
 def _backbone(ecosystem: Ecosystem, prefix: str) -> Mapping[str, str]:
-    return ecosystem.to_canonical(WIDEST, prefix)
+    return ecosystem.to_canonical(replace(WIDEST, norm=ecosystem.variant.norm), prefix)
 
 
 @cache
@@ -105,7 +107,7 @@ def _beside(pattern: str) -> re.Pattern[str]:
 
 @cache
 def _heads(ecosystem: Ecosystem) -> Mapping[str, str]:
-    return {ecosystem.theirs(name): name for name in (*canonical.FC, *canonical.FPN)}
+    return {ecosystem.theirs(name): name for name in (*canonical.FC, *fpn_names.ALL)}
 
 
 def _renamed(name: str, rules: Rules) -> str:

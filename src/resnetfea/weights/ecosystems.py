@@ -22,7 +22,6 @@ MINDSPORE_NORM: Rules = (
 # what MindSpore's optimisers and callbacks leave in a checkpoint
 MINDSPORE_BESIDE = r"(moments|accum|stat)\..*|global_step|learning_rate|momentum|epoch_num|step_num"
 
-
 # the source document's cell: mindspore-ai/models eab643f, .../maskrcnn_resnet50/src/maskrcnn/resnet50.py
 RESNETFEA = Ecosystem(
     name="resnetfea",
@@ -31,7 +30,14 @@ RESNETFEA = Ecosystem(
         *MINDSPORE_NORM,
         (r"downsample\.0\.", "conv_down_sample."),
         (r"downsample\.1\.", "bn_down_sample."),
-        *pyramid("fpn_ncek.lateral_convs_list.{}", "fpn_ncek.fpn_convs_list.{}"),
+        (r"(_blocks\.\d\.1)\.weight$", r"\1.gamma"),
+        (r"(_blocks\.\d\.1)\.bias$", r"\1.beta"),
+        *pyramid(
+            "fpn_ncek.lateral_convs_list.{}",
+            "fpn_ncek.fpn_convs_list.{}",
+            norms=("fpn_ncek.lateral_norms.{}", "fpn_ncek.fpn_norms.{}"),  # and below, network/fpn.py's own
+        ),
+        (r"^fpn\.extra_blocks\.", "fpn_ncek."),
     ),
     neck=r"fpn_ncek\..*",
     beside=rf"(fpn_ncek|rpn_with_loss|rcnn(_cls|_mask)?|bbox_assigner.*)\..*|{MINDSPORE_BESIDE}",
@@ -100,9 +106,19 @@ ECOSYSTEMS = (
         prefixes=("backbone.body.",),
         rules=(
             (r"^(conv1|bn1)\.", r"stem.\1."),
-            *pyramid("backbone.fpn.fpn_inner{}", "backbone.fpn.fpn_layer{}", first=1),
+            *pyramid(
+                "backbone.fpn.fpn_inner{}",
+                "backbone.fpn.fpn_layer{}",
+                first=1,
+                norms=("backbone.fpn.fpn_inner{}.1", "backbone.fpn.fpn_layer{}.1"),
+            ),
+            (r"^fpn\.extra_blocks\.", "backbone.fpn.top_blocks."),
         ),
-        spellings=((r"^roi_heads\.box\.feature_extractor\.head\.layer4\.", "backbone.body.layer4."),),  # the C4 bodies
+        spellings=(
+            (r"^roi_heads\.box\.feature_extractor\.head\.layer4\.", "backbone.body.layer4."),  # the C4 bodies
+            (r"\.conv2\.conv\.weight$", ".conv2.weight"),  # DFConv2d holds two convolutions, offset and conv
+            (r"(fpn_(?:inner|layer)\d)\.0\.", r"\1."),  # with a norm behind it
+        ),
         neck=r"backbone\.fpn\..*",
         beside=r"(backbone\.fpn|rpn|roi_heads)\..*",
         variant=Variant(stride_in="1x1", pool="pad1", bn_eps=0.0),
@@ -120,9 +136,16 @@ ECOSYSTEMS = (
             (r"^layer3\.", "res4."),
             (r"^layer4\.", "res5."),
             (r"\.bn(\d)\.", r".conv\1.norm."),
+            (r"conv2\.offset\.", "conv2_offset."),
             (r"downsample\.0\.", "shortcut."),
             (r"downsample\.1\.", "shortcut.norm."),
-            *pyramid("backbone.fpn_lateral{}", "backbone.fpn_output{}", first=2),
+            *pyramid(
+                "backbone.fpn_lateral{}",
+                "backbone.fpn_output{}",
+                first=2,
+                norms=("backbone.fpn_lateral{}.norm", "backbone.fpn_output{}.norm"),
+            ),
+            (r"^fpn\.extra_blocks\.", "backbone.top_block."),
             (r"^fc\.", "linear."),
         ),
         spellings=(
@@ -187,8 +210,19 @@ ECOSYSTEMS = (
     Ecosystem(
         name="mmdet",
         prefixes=("backbone.",),
-        rules=pyramid("neck.lateral_convs.{}.conv", "neck.fpn_convs.{}.conv"),
-        spellings=((r"^(roi_head\.)?shared_head\.layer4\.", "backbone.layer4."),),  # the C4 bodies
+        rules=(
+            *pyramid(
+                "neck.lateral_convs.{}.conv",
+                "neck.fpn_convs.{}.conv",
+                norms=("neck.lateral_convs.{}.bn", "neck.fpn_convs.{}.bn"),
+            ),
+            (r"conv2\.offset\.", "conv2.conv_offset."),
+        ),
+        spellings=(
+            (r"^(roi_head\.)?shared_head\.layer4\.", "backbone.layer4."),  # the C4 bodies
+            (r"\.conv2_offset\.", ".conv2.conv_offset."),  # mmcv's deformable convolutions before their version 2
+            (r"^(neck\.(?:lateral|fpn)_convs\.\d)\.gn\.", r"\1.bn."),
+        ),
         neck=r"neck\..*",
         # 00e9730, models/detectors: two-stage, one-stage, masks, panoptic, and DETR's family
         beside=r"(neck|(rpn|roi|bbox|mask|mask_iou|segm|semantic|panoptic|shared|query|track)_head|data_preprocessor)\..*"

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import Variant
-from resnetfea.weights import canonical, not_plain, own_words
+from resnetfea.weights import canonical, fpn_names, not_plain, own_words
 from resnetfea.weights import card as cards
 from resnetfea.weights.arrays import MAX_TENSORS, as_float32
 from resnetfea.weights.ecosystem import WRAPPERS, Ecosystem
 from resnetfea.weights.ecosystems import ECOSYSTEMS
 from resnetfea.weights.folding import plain
+from resnetfea.weights.group_norms import GROUP_NORMS
 from resnetfea.weights.raw import RawFile
 
 MAX_NAME, MAX_NAMES = 1000, 2 << 20  # characters of one name and of all: each is held against some 200 patterns
 MAX_BACKBONE = 600 << 20  # bytes of float32; Wide ResNet-101-2 has 485 MiB
 OTHERS = "some trainers keep the optimizer's state in a file of its own; give the one with the weights"
+HEADS = frozenset((*canonical.FC, *fpn_names.ALL))
 Floats = Mapping[str, NDArray[np.float32]]
 
 
@@ -72,12 +74,12 @@ def match(raw: RawFile, in_file: int) -> Match:
     if card is not None:
         own = own_words.of_card(card)
     ecosystem = replace(ecosystem, variant=own.variant, recipe=own.recipe)
-    ours = ecosystem.found(raw.tensors, wrapper, prefix)
+    ours = fpn_names.from_first_level(ecosystem.found(raw.tensors, wrapper, prefix))
     theirs = _one_to_one(ours)
     taken = {name: raw.tensors[theirs[name]] for name in theirs}
     _check_size(taken, in_file)  # with its heads, and before anything is made of it
     found = plain(taken, ecosystem)
-    heads = {name: found.pop(name) for name in (*canonical.FC, *canonical.FPN) if name in found}
+    heads = {name: found.pop(name) for name in HEADS if name in found}
     other = not_plain.known_as({name: array.shape for name, array in raw.tensors.items()})
     if not found and other:
         raise ResnetFeaError(f"no plain ResNet: this is {other}")
@@ -86,13 +88,13 @@ def match(raw: RawFile, in_file: int) -> Match:
         raise ResnetFeaError(f"holds no ResNet under the names of {known}; its names begin with {first}")
     variant = canonical.fit({name: array.shape for name, array in found.items()}, ecosystem.variant)
     checked = check(found, variant, theirs, in_file, ecosystem)
-    unused = [name for name in raw.tensors if ours.get(name, canonical.FC[0]) in (*canonical.FC, *canonical.FPN)]
+    unused = [name for name in raw.tensors if ours.get(name, canonical.FC[0]) in HEADS]
     unknown = [name for name in unused if name not in ours and not ecosystem.is_beside(name, wrapper)]
     problems = checked.problems + ((f"unknown ({len(unknown)}): {', '.join(unknown)}",) if unknown else ())
     problems += own.problems + (card.differences(variant) if card is not None else ())
-    fc, fpn = (_complete(heads, shapes(heads, variant)) for shapes in (canonical.fc_shapes, canonical.fpn_shapes))
+    fc, fpn = (_complete(heads, shapes(heads, variant)) for shapes in (canonical.fc_shapes, fpn_names.shapes))
     if any(name not in ours and ecosystem.is_neck(name, wrapper) for name in unused):
-        fpn = {}  # with more than eight convolutions it is another pyramid
+        fpn = {}  # with more than the rules know it is another pyramid
     left_out = [name for name in unused if ours.get(name) not in (*fc, *fpn)]
     return Match(
         ecosystem=ecosystem,
@@ -119,7 +121,7 @@ def recognise(names: Iterable[str]) -> tuple[Ecosystem, str, str]:
         (ecosystem, wrapper, prefix)
         for wrapper in WRAPPERS
         if not wrapper or any(name.startswith(wrapper) for name in given)
-        for ecosystem in ECOSYSTEMS
+        for ecosystem in (*GROUP_NORMS, *ECOSYSTEMS)  # of two that know all its norms, the one without statistics
         for prefix in ecosystem.prefixes
     ]
     hits = [ecosystem.hits(given, wrapper, prefix) for ecosystem, wrapper, prefix in candidates]

@@ -16,13 +16,10 @@ BY_NAME = (
     (r".*\.(se|se_module|se_block|se_layer|se_dense_0|se_global_pool)\b.*", "SE-ResNet: blocks weigh their channels"),
     (LAYER + r"(conv2\.)?(attn|conv_reduce|paths)\b.*", "SK-Net: its blocks choose among kernels"),
     (LAYER + r"conv2\.(radix|bn\d|fc\d)\b.*", "ResNeSt: its 3x3 convolutions are split and weighed"),
-    (LAYER + r"(conv2_offset|conv2\.(offset|conv_offset|conv))\b.*", "a ResNet with deformable convolutions"),
-    (r"res\d\.\d+\.conv2_offset\b.*", "a ResNet with deformable convolutions"),
     (LAYER + r"convs\.\d+\..*", "Res2Net: its 3x3 convolutions are split"),
     (r".*preact.*|(.*\.)?stages\.\d+\.blocks\.\d+\.norm1\..*", "ResNet v2: its norms come before the convolutions"),
     (r"(.*\.)?(conv1|stem)\.[013467]\..*|(.*\.)?(stem\.conv[23]|conv1_[01]|stem_conv\d)\b.*", DEEP_STEM),
     (r".*\.downsample\.2\..*", "ResNet-D: its shortcuts are pooled before they are projected"),
-    (rf".*_gn_[sb]|(.*\.)?gn1\..*|{LAYER}gn\d\..*", "a ResNet with group norm"),
     (r".*relative_position_bias_table", "a Swin transformer"),
     (
         r".*(blocks\.\d+\.attn|encoder\.layer\.\d+\.attention|encoder_layer_\d+\.self_attention)\..*",
@@ -44,11 +41,9 @@ def known_as(shapes: Mapping[str, Shape]) -> str | None:
     first, second = _first(shapes, CONV.format(1)), _first(shapes, CONV.format(2))
     if first and second and not _first(shapes, CONV.format(3)):
         return "ResNet-18 or -34: its blocks have two 3x3 convolutions instead of a bottleneck"
-    if second and len(second) == 4 and second[0] // max(second[1], 1) > 1:
-        return f"ResNeXt: its 3x3 convolutions are in {second[0] // max(second[1], 1)} groups"
     norms = [name for name in shapes if re.fullmatch(r"(.*\.)?(bn1|layer\d\.\d+\.bn\d)\.(weight|running_mean)", name)]
     if norms and not any(name.endswith("running_mean") for name in norms):
-        return "a ResNet with group norm: its norms have no running statistics"
+        return "a ResNet with group norm, or with norms folded away: without statistics these names do not tell which"
     return None
 
 

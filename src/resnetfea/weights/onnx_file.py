@@ -62,6 +62,8 @@ class Unit:
     stride: int
     padding: str | Padding
     eps: float  # 0 where the norm is folded
+    groups: int
+    dilation: int
 
 
 def read(data: bytes, path: Path | None = None, most: int = 1 << 30) -> Read:
@@ -177,8 +179,9 @@ class _Walk:
         if weight is not None:
             self.tensors[f"{name}.weight"] = weight
         window = attributes.get("kernel_shape") or (list(weight.shape[2:]) if weight is not None else [kernel] * 2)
-        strides = set(attributes.get("strides", (1,)))
-        plain = attributes.get("group", 1) == 1 and set(attributes.get("dilations", (1,))) == {1} and len(strides) == 1
+        strides, dilations = (set(attributes.get(setting, (1,))) for setting in ("strides", "dilations"))
+        groups = attributes.get("group", 1)
+        plain = len(strides) == len(dilations) == 1 and (kernel == 3 or groups == max(dilations) == 1)
         if conv.place != 0 or conv.layout != "NCHW" or window != [kernel, kernel] or not plain:
             raise ResnetFeaError(f"{name}: not a plain {kernel}x{kernel} convolution of NCHW ({window}, {attributes})")
         norm = onnx_norm.behind(self.graph, conv)
@@ -193,7 +196,7 @@ class _Walk:
             if not isinstance(padding, tuple) or len(padding) != 4:
                 raise ResnetFeaError(f"{name}: is padded by {front} and by {padding}")
             padding = tuple(map(sum, zip(front, padding, strict=True)))  # type: ignore[assignment]
-        unit = Unit(norm.output, kernel, strides.pop(), padding, norm.eps)
+        unit = Unit(norm.output, kernel, strides.pop(), padding, norm.eps, groups, dilations.pop())
         self.units[name] = unit
         return unit
 
@@ -221,7 +224,18 @@ class _Walk:
                 f"its layers differ among themselves: strides in {sorted(strided)}, "
                 f"paddings {sorted(map(str, paddings))}, eps {sorted(epsilons)}"
             )
+        middles = {name: unit for name, unit in self.units.items() if name.endswith(".conv2")}
+        groups = {unit.groups for unit in middles.values()}
+        dilations = [{unit.dilation for name, unit in middles.items() if name[5] == stage} for stage in "1234"]
+        if len(groups) != 1 or dilations[:3] != [{1}] * 3 or len(dilations[3]) != 1:
+            raise ResnetFeaError(f"its 3x3 convolutions have groups {sorted(groups)} and, by stage, holes {dilations}")
+        dilation = dilations[3].pop()
+        strides = [self.units[f"layer{n}.0.conv1"].stride * self.units[f"layer{n}.0.conv2"].stride for n in range(1, 5)]
+        if strides != [1, 2, 2, 2 if dilation == 1 else 1]:
+            raise ResnetFeaError(f"its stages have the strides {strides} and the last one's dilation is {dilation}")
         return Variant(
+            groups=groups.pop(),
+            dilation=dilation,
             stride_in="1x1" if strided == {"conv1"} else "3x3",
             pool=pool,  # type: ignore[arg-type]
             conv_pad=paddings.pop(),  # type: ignore[arg-type]
@@ -231,7 +245,7 @@ class _Walk:
 
 def _conv_padding(name: str, unit: Unit) -> str | None:
     """ "symmetric" or "same", None where the two are one (stride 1, or a single pixel)."""
-    half = unit.kernel // 2
+    half = unit.kernel // 2 * unit.dilation
     both = unit.padding in (SAME, (half,) * 4)
     if both and (unit.stride == 1 or half == 0):
         return None

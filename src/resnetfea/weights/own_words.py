@@ -171,10 +171,14 @@ def _of_backbone(body: str, variant: Variant) -> tuple[Variant, tuple[str, ...]]
     if eps and 0 <= float(eps[1]) < 1:
         changed["bn_eps"] = float(eps[1])
     problems = []
-    for setting, usual in USUAL.items():
-        found = re.search(rf"\b{setting}=[\[(]([\d,]+)[\])]", body)
-        if found and not ",".join(usual).startswith(found[1].rstrip(",")):
-            problems.append(f"its configuration has {setting}={found[1]}: a backbone that is not supported")
+    found = {setting: re.search(rf"\b{setting}=[\[(]([\d,]+)[\])]", body) for setting in USUAL}
+    settings = {setting: match[1].rstrip(",") for setting, match in found.items() if match}
+    dilated = re.fullmatch(r"1,1,1,(\d{1,2})", settings.get("dilations", ""))
+    if dilated and int(dilated[1]) > 1 and settings.get("strides") == "1,2,2,1":  # a DC5 body
+        changed["dilation"], settings = int(dilated[1]), {}
+    for setting, stated in settings.items():
+        if not ",".join(USUAL[setting]).startswith(stated):
+            problems.append(f"its configuration has {setting}={stated}: a backbone that is not supported")
     return replace(variant, **changed), tuple(problems)
 
 

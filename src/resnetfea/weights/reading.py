@@ -59,7 +59,7 @@ class Weights:
         problems: sentences; empty where the backbone is complete and everything else known.
         wrapper: the entry of a checkpoint that the tensors were taken from, e.g. "state_dict_ema"; "" for none.
         fc: the classifier, fc.weight (classes, C) and fc.bias, where the file has one.
-        fpn: the feature pyramid, fpn.inner_blocks.0.0.weight to fpn.layer_blocks.3.0.bias, where the file has it whole.
+        fpn: the feature pyramid, by fpn_names.py's names, where the file has it whole and tells what it is.
         left_out: those of `unused` that are not in fc or fpn either.
     """
 
@@ -165,6 +165,7 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
         onnx = onnx_file.read(data, path, MAX_BYTES - len(data))
         shapes = {name: array.shape for name, array in onnx.tensors.items()}
         variant = canonical.fit(shapes, onnx.variant)
+        unlike = variant.groups != onnx.variant.groups
         checked = check(onnx.tensors, variant, onnx.names, onnx.size)
         lost = ", ".join(f"{name} (its {onnx.names[name]!r})" for name in onnx.lost)
         note = onnx_notes.card(data)
@@ -185,6 +186,7 @@ def _understood(path: Path, data: bytes, sha256: str) -> Weights:
             problems=(
                 *checked.problems,
                 *([f"used but not stored ({len(onnx.lost)}): {lost}"] if lost else []),
+                *([f"its weights are of {variant.groups} groups, its graph is not"] if unlike else []),
                 *(card.differences(variant) if card else ()),
             ),
             parts=tuple(digest for _, digest in sorted(onnx.parts.items())),

@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from resnetfea.atomic import committed, partial_name
 from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import Variant
-from resnetfea.weights import ckpt_file, npz_file, safetensors_file, write_pkl
+from resnetfea.weights import canonical, ckpt_file, npz_file, safetensors_file, write_pkl
 from resnetfea.weights.card import Card
 from resnetfea.weights.ecosystem import Ecosystem
 from resnetfea.weights.ecosystems import ECOSYSTEMS
+from resnetfea.weights.group_norms import GROUP_NORMS
 from resnetfea.weights.reading import Weights
 from resnetfea.weights.recipe import Recipe
 
 Floats = Mapping[str, NDArray[np.float32]]
 DEFAULT_NAMES = "resnetfea"
-SIZES = {"depth", "stem_channels", "res2_channels", "width_per_group"}  # of Variant: told by the tensors' shapes
+# of Variant: told by the tensors' shapes, or of training alone
+SIZES = {"depth", "stem_channels", "res2_channels", "groups", "width_per_group", "freeze_at"}
 HEADS = {"fc": "the classifier (fc.weight, fc.bias)", "fpn": "the feature pyramid (fpn.*)"}
 
 
@@ -34,7 +36,7 @@ class Form:
 
     Attributes:
         names: the ecosystem whose names its tensors get.
-        holds: "fc" and "fpn", where it has a place for them.
+        holds: "fc" and "fpn", where it has a place for them. Caffe2's: for an FPN of c2 to c5 with a pool.
         put: writes tensors and card into a stream.
     """
 
@@ -76,8 +78,9 @@ def write(weights: Weights, out: Path, *, names: str = DEFAULT_NAMES, overwrite:
     form = FORMS.get(kind) or FORMS.get(f"{kind} {names}")
     if form is None:
         raise ResnetFeaError(f"{out}: no format of this name to write; choose from {', '.join(FORMS)}")
-    ecosystem = next(one for one in ECOSYSTEMS if one.name == form.names)
-    tensors, variant, notes = weights.tensors, weights.variant, lost(weights, form.holds)
+    ecosystem = _named(form.names, weights.variant)
+    holds = form.holds - ({"fpn"} if ecosystem.fused and weights.fpn.keys() != set(canonical.FPN) else set())
+    tensors, variant, notes = weights.tensors, weights.variant, lost(weights, holds)
     if ecosystem.fused:
         try:
             tensors, exact = write_pkl.folded(tensors, variant.bn_eps)
@@ -86,11 +89,17 @@ def write(weights: Weights, out: Path, *, names: str = DEFAULT_NAMES, overwrite:
         variant = replace(variant, bn_eps=0.0)
         if not exact:
             notes.append("its norms are folded to scale and shift, which rounds each number once; their statistics go")
-    kept = {**tensors, **(weights.fc if "fc" in form.holds else {}), **(weights.fpn if "fpn" in form.holds else {})}
+    kept = {**tensors, **(weights.fc if "fc" in holds else {}), **(weights.fpn if "fpn" in holds else {})}
     notes += _strange(variant, weights.recipe, ecosystem)
     with new_file(out, overwrite=overwrite) as stream:
         form.put(stream, {_theirs(ecosystem, name, variant): kept[name] for name in kept}, card_of(weights, variant))
     return Written(len(kept), notes)
+
+
+def _named(name: str, variant: Variant) -> Ecosystem:
+    """The ecosystem of this name; where it has names of its own for group norms, and these are, those."""
+    tables = (*GROUP_NORMS, *ECOSYSTEMS) if variant.norm == "group" else ECOSYSTEMS
+    return next(one for one in tables if one.name == name)
 
 
 def card_of(weights: Weights, variant: Variant) -> bytes:
