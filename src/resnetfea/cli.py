@@ -15,6 +15,7 @@ import typer
 from resnetfea import __version__
 from resnetfea.cli_convert import convert
 from resnetfea.cli_output import SOME_FAILED, OfflineOption, errors, number, show, text
+from resnetfea.cli_verify import trace_script, verify
 
 app = typer.Typer(
     name="resnetfea",
@@ -56,10 +57,14 @@ def extract(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of images, .txt list of paths, or one image.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Folder for the features.")],
     weights: WeightsOption = "opennsfw",
-    layers: Annotated[str, typer.Option(help="Which of c2,c3,c4,c5, separated by commas.")] = "c2,c3,c4,c5",
+    layers: Annotated[
+        str, typer.Option(help="Which of c2,c3,c4,c5, of a feature pyramid p2,p3,..,p7 too.")
+    ] = "c2,c3,c4,c5",
     pool: Annotated[Pool, typer.Option(help="What becomes of a layer's map.")] = Pool.avg,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.fp32,
-    engine: Annotated[Engine, typer.Option(help="auto is openvino, compiled from the MindSpore cell.")] = Engine.auto,
+    engine: Annotated[
+        Engine, typer.Option(help="auto is openvino, compiled from the MindSpore cell, where it can be.")
+    ] = Engine.auto,
     decode: Annotated[Decode, typer.Option(help="How images are decoded.")] = Decode.exact,
     workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one each core")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that the network takes at a time.")] = 1,
@@ -101,7 +106,7 @@ def extract(
                 weights=found,
                 layers=wanted,
                 pool=pool.value,
-                engine="mindspore" if engine is Engine.mindspore else "openvino",
+                engine=engine.value,
                 batch=batch,
                 workers=workers,
                 shard_size=shard_size,
@@ -180,6 +185,8 @@ def weights(as_json: JsonOption = False) -> None:
 
 
 app.command()(convert)
+app.command()(verify)
+app.command("trace-script")(trace_script)
 
 
 @app.command()
@@ -220,12 +227,13 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 def _layers(text: str) -> list[str]:
     """The layers asked for, in the network's order."""
-    from resnetfea.engine.layers import LAYERS
+    from resnetfea.network.variant import LAYERS
+    from resnetfea.weights.fpn_names import MAPS
 
     asked = [name.strip() for name in text.split(",")]
-    unknown = [name for name in asked if name not in LAYERS]
+    unknown = [name for name in asked if name not in (*LAYERS, *MAPS)]
     if unknown:
         raise typer.BadParameter(
-            f"there is no layer {', '.join(unknown)!r}; choose from c2,c3,c4,c5", param_hint="--layers"
+            f"there is no layer {', '.join(unknown)!r}; choose from c2,c3,c4,c5, or p2,..,p7", param_hint="--layers"
         )
-    return [layer for layer in LAYERS if layer in asked]
+    return [layer for layer in (*LAYERS, *MAPS) if layer in asked]

@@ -1,0 +1,121 @@
+"""The cell's forward pass one layer at a time, under torchvision's module names, with any layer's input exchanged.
+
+    cell = build.loaded(weights, variant)
+    for name, ours in steps.run(cell, x):                      # conv1, bn1, maxpool, layer1.0.conv1, ..., c2, ..., c5
+        ...
+    for name, ours in steps.run(cell, x, instead=reference):   # every layer gets the reference's own input
+        ...
+
+`run` computes a layer only when it is asked for: a search that leaves the loop at the first bad layer pays for no more.
+`plan` gives the layers themselves, for whoever wants to run one of them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import mindspore as ms
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetfea.errors import ResnetFeaError
+from resnetfea.network.fpn import FPN
+from resnetfea.network.resnet import ResNetFea
+from resnetfea.parity.trace import INPUT
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+
+
+class Step(NamedTuple):
+    """One layer: its name, the names of the layers whose outputs it takes, and what it makes of them (Tensors)."""
+
+    name: str
+    inputs: tuple[str, ...]
+    compute: Callable[..., ms.Tensor]
+    also: str = ""  # c2 to c5 at the last block of a stage, where this network gives it: a second name of that output
+
+
+def run(
+    cell: ResNetFea, x: Floats, *, instead: Mapping[str, Array] | None = None, fpn: FPN | None = None
+) -> Iterator[tuple[str, Floats]]:
+    """Every layer's output by name, in order of execution, for images x (N, 3, H, W).
+
+    Args:
+        cell: in inference mode, as network.build gives it.
+        instead: outputs of another network by the same names. Each layer still gives its own output, but what it gets
+            is theirs, so that its error is its own. Where they lack a layer, the cell's own output goes on.
+        fpn: the pyramid on its maps; its own maps come last, p2 first.
+
+    Raises:
+        ResnetFeaError: theirs and ours can't be added: two sizes.
+    """
+    theirs = instead or {}
+    flowing = {INPUT: ms.Tensor(np.ascontiguousarray(x, np.float32))}
+    maps: list[ms.Tensor] = []
+    for step in plan(cell):
+        inputs = [flowing[name] for name in step.inputs]
+        if len({one.shape for one in inputs}) > 1:
+            both = " and ".join(step.inputs)
+            raise ResnetFeaError(f"{step.name}: {both} are of two sizes, of which the reference has only one")
+        with eager():
+            output = step.compute(*inputs)
+            ours = output.asnumpy()
+        given = next((theirs[name] for name in (step.name, step.also) if name in theirs), None)
+        flowing[step.name] = output if given is None else ms.Tensor(np.ascontiguousarray(given, np.float32))
+        yield step.name, ours
+        if step.also:
+            maps.append(flowing[step.name])
+            yield step.also, ours
+    if fpn is not None:
+        with eager():
+            outputs = fpn(tuple(maps[-len(fpn.lateral_convs_list) :]))
+            pyramid = [output.asnumpy() for output in outputs]
+        yield from zip(fpn.channels, pyramid, strict=True)
+
+
+def plan(cell: ResNetFea) -> Iterator[Step]:
+    """The layers in order of execution. A ReLU belongs to the layer behind it: bn1's output is the norm's own."""
+    relu, out = cell.relu, cell.out
+    yield Step("conv1", (INPUT,), cell.conv1)
+    yield Step("bn1", ("conv1",), cell.bn1)
+    yield Step("maxpool", ("bn1",), lambda x: cell.maxpool(relu(x)))
+    before = "maxpool"
+    for number, name in enumerate(STAGES, start=2):
+        blocks = list(getattr(cell, name, ()))  # a C4 body ends with layer3
+        for index, block in enumerate(blocks):
+            last = index == len(blocks) - 1
+            also = f"c{number}" if last and f"c{number}" in out else ""
+            yield from _block(f"{name}.{index}", before, block, also)
+            before = f"{name}.{index}"
+
+
+def _block(name: str, before: str, block: Any, also: str) -> Iterator[Step]:
+    """The layers of a bottleneck, and the block itself: the sum with the shortcut, behind its ReLU."""
+    relu = block.relu
+    yield Step(f"{name}.conv1", (before,), block.conv1)
+    yield Step(f"{name}.bn1", (f"{name}.conv1",), block.bn1)
+    yield Step(f"{name}.conv2", (f"{name}.bn1",), lambda x: block.conv2(relu(x)))
+    yield Step(f"{name}.bn2", (f"{name}.conv2",), block.bn2)
+    yield Step(f"{name}.conv3", (f"{name}.bn2",), lambda x: block.conv3(relu(x)))
+    yield Step(f"{name}.bn3", (f"{name}.conv3",), block.bn3)
+    shortcut = before
+    if block.down_sample:
+        shortcut = f"{name}.downsample.1"
+        yield Step(f"{name}.downsample.0", (before,), block.conv_down_sample)
+        yield Step(shortcut, (f"{name}.downsample.0",), block.bn_down_sample)
+    yield Step(name, (f"{name}.bn3", shortcut), lambda y, x: relu(block.add(y, x)), also)
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """MindSpore's eager mode, and the caller's mode again behind it: a graph for each of 70 layers takes a minute."""
+    before = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        ms.set_context(mode=before)
