@@ -78,7 +78,7 @@ def head(weights: Weights, *, variant: Variant | None = None, stride: int = 2) -
 def _fill(cell: nn.Cell, weights: Weights, variant: Variant, stages: range) -> None:
     """Every tensor of these stages, 0 is the stem, into its parameter."""
     parameters = cell.parameters_dict()
-    tensors = weights.tensors if variant.bn_eps >= FP32_TINY else _without_tiny_variances(weights.tensors)
+    tensors = weights.tensors if variant.bn_eps >= FP32_TINY else without_tiny_variances(weights.tensors)
     given = {RESNETFEA.theirs(name): array for name, array in tensors.items() if _stage(name) in stages}
     wrong = sorted(
         name
@@ -167,7 +167,7 @@ def empty(variant: Variant, *, weights_update: bool = False) -> ResNetFea:
     return cell
 
 
-def _without_tiny_variances(tensors: Mapping[str, Array]) -> dict[str, Array]:
+def without_tiny_variances(tensors: Mapping[str, Array]) -> dict[str, Array]:
     """The same function where eps is 0 and stands as FP32_TINY: w / sqrt(v) of a dead channel becomes the scale.
 
     Training leaves channels with variances down to 1e-45, beside which FP32_TINY is not nothing.

@@ -12,12 +12,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
+from mindspore import nn
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
@@ -36,6 +37,7 @@ class Step(NamedTuple):
     name: str
     inputs: tuple[str, ...]
     compute: Callable[..., ms.Tensor]
+    layer: nn.Cell | None = None  # whose parameters it has
     also: str = ""  # c2 to c5 at the last block of a stage, where this network gives it: a second name of that output
 
 
@@ -79,35 +81,44 @@ def run(
 
 def plan(cell: ResNetFea) -> Iterator[Step]:
     """The layers in order of execution. A ReLU belongs to the layer behind it: bn1's output is the norm's own."""
-    relu, out = cell.relu, cell.out
-    yield Step("conv1", (INPUT,), cell.conv1)
-    yield Step("bn1", ("conv1",), cell.bn1)
-    yield Step("maxpool", ("bn1",), lambda x: cell.maxpool(relu(x)))
+    yield from stem(cell)
     before = "maxpool"
     for number, name in enumerate(STAGES, start=2):
         blocks = list(getattr(cell, name, ()))  # a C4 body ends with layer3
-        for index, block in enumerate(blocks):
-            last = index == len(blocks) - 1
-            also = f"c{number}" if last and f"c{number}" in out else ""
-            yield from _block(f"{name}.{index}", before, block, also)
-            before = f"{name}.{index}"
+        yield from stage(name, before, blocks, also=f"c{number}" if f"c{number}" in cell.out else "")
+        before = f"{name}.{len(blocks) - 1}"
+
+
+def stem(cell: ResNetFea) -> Iterator[Step]:
+    """The layers in front of layer1."""
+    yield Step("conv1", (INPUT,), cell.conv1, cell.conv1)
+    yield Step("bn1", ("conv1",), cell.bn1, cell.bn1)
+    yield Step("maxpool", ("bn1",), lambda x: cell.maxpool(cell.relu(x)))
+
+
+def stage(name: str, before: str, blocks: Sequence[Any], also: str = "") -> Iterator[Step]:
+    """The layers of one stage, e.g. layer1; `before` is the layer whose output it takes."""
+    for index, block in enumerate(blocks):
+        last = index == len(blocks) - 1
+        yield from _block(f"{name}.{index}", before, block, also if last else "")
+        before = f"{name}.{index}"
 
 
 def _block(name: str, before: str, block: Any, also: str) -> Iterator[Step]:
     """The layers of a bottleneck, and the block itself: the sum with the shortcut, behind its ReLU."""
     relu = block.relu
-    yield Step(f"{name}.conv1", (before,), block.conv1)
-    yield Step(f"{name}.bn1", (f"{name}.conv1",), block.bn1)
-    yield Step(f"{name}.conv2", (f"{name}.bn1",), lambda x: block.conv2(relu(x)))
-    yield Step(f"{name}.bn2", (f"{name}.conv2",), block.bn2)
-    yield Step(f"{name}.conv3", (f"{name}.bn2",), lambda x: block.conv3(relu(x)))
-    yield Step(f"{name}.bn3", (f"{name}.conv3",), block.bn3)
+    yield Step(f"{name}.conv1", (before,), block.conv1, block.conv1)
+    yield Step(f"{name}.bn1", (f"{name}.conv1",), block.bn1, block.bn1)
+    yield Step(f"{name}.conv2", (f"{name}.bn1",), lambda x: block.conv2(relu(x)), block.conv2)
+    yield Step(f"{name}.bn2", (f"{name}.conv2",), block.bn2, block.bn2)
+    yield Step(f"{name}.conv3", (f"{name}.bn2",), lambda x: block.conv3(relu(x)), block.conv3)
+    yield Step(f"{name}.bn3", (f"{name}.conv3",), block.bn3, block.bn3)
     shortcut = before
     if block.down_sample:
-        shortcut = f"{name}.downsample.1"
-        yield Step(f"{name}.downsample.0", (before,), block.conv_down_sample)
-        yield Step(shortcut, (f"{name}.downsample.0",), block.bn_down_sample)
-    yield Step(name, (f"{name}.bn3", shortcut), lambda y, x: relu(block.add(y, x)), also)
+        projection, shortcut = f"{name}.downsample.0", f"{name}.downsample.1"
+        yield Step(projection, (before,), block.conv_down_sample, block.conv_down_sample)
+        yield Step(shortcut, (projection,), block.bn_down_sample, block.bn_down_sample)
+    yield Step(name, (f"{name}.bn3", shortcut), lambda y, x: relu(block.add(y, x)), also=also)
 
 
 @contextmanager

@@ -1,0 +1,148 @@
+"""Why is it not the original? The fewest settings and layers in which the reference differs from what W needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from resnetfea.parity import input_made
+from resnetfea.parity.input_made import Difference
+from resnetfea.parity.ports import Change, Ports
+from resnetfea.parity.search import Search
+from resnetfea.parity.segments import Segment, cut
+from resnetfea.parity.settings import by_stage
+from resnetfea.parity.trace import Trace
+from resnetfea.weights import Weights
+
+TOLERANCE = 1e-5  # of a layer's largest value, as for verify
+MOST_OF = 0.8  # of a stage's convolutions that have other numbers: then the stage has
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What was found.
+
+    Attributes:
+        differences: as few as explain the reference, the input's first, then in order of execution.
+        unexplained: the layers, and the error of each, that nothing explains.
+        hurried: the time ran out before all pairs of causes had been tried.
+        segments, agreeing: in how many pieces the reference could be cut, and how many agree once all is assumed.
+        tried: how many times a piece was computed.
+        notes: what a person must know beside that.
+    """
+
+    differences: tuple[Difference, ...]
+    unexplained: tuple[tuple[str, float], ...]
+    hurried: bool
+    segments: int
+    agreeing: int
+    tried: int
+    notes: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "differences": [one.facts() for one in self.differences],
+            "explained": not self.unexplained,
+            "unexplained": [
+                {"layer": name, "max_rel": error if math.isfinite(error) else None} for name, error in self.unexplained
+            ],
+            "pieces": self.segments,
+            "pieces_that_agree": self.agreeing,
+            "hypotheses_computed": self.tried,
+            "stopped_early": self.hurried,
+            "notes": list(self.notes),
+        }
+
+
+def diagnose(weights: Weights, reference: Trace, *, tolerance: float = TOLERANCE) -> Diagnosis:
+    """Search what the reference did otherwise.
+
+    Args:
+        weights: what resnetfea.read gave: right, and with the variant and recipe that they need.
+        reference: what parity.reference gave.
+        tolerance: the largest max_rel of a layer that agrees.
+    """
+    made = input_made.differences(weights, reference)
+    ports = Ports(weights)
+    segments = _comparable(ports, reference, tolerance)
+    search = Search(ports=ports, segments=segments, tolerance=tolerance).run()
+    agreeing = sum(ports.error(one, search.changes) <= tolerance for one in segments)
+    return Diagnosis(
+        differences=(*made.differences, *_merged(ports, search)),
+        unexplained=tuple((segment.name, error) for segment, error in search.unexplained),
+        hurried=search.hurried,
+        segments=len(segments),
+        agreeing=agreeing,
+        tried=ports.computed,
+        notes=(*reference.notes, *made.notes),
+    )
+
+
+def sentence(diagnosis: Diagnosis) -> str:
+    """What it comes down to."""
+    count = len(diagnosis.differences)
+    if diagnosis.unexplained:
+        name, error = diagnosis.unexplained[0]
+        size = f"by {error:.2g}" if math.isfinite(error) else "in its size"
+        found = f"Beside {count} that {'is' if count == 1 else 'are'} named, a" if count else "A"
+        early = " The time ran out before all pairs of causes were tried." if diagnosis.hurried else ""
+        return (
+            f"{found} difference stays unexplained: {name}, given the reference's own input, differs {size}, and no "
+            f"setting, no layer's numbers and no pair of these that is known here gives it.{early}"
+        )
+    if not count:
+        return f"No difference: all {diagnosis.segments} pieces compute what these weights need."
+    things = "this difference explains" if count == 1 else f"these {count} differences explain"
+    return f"With all assumed, {things} the reference: all {diagnosis.agreeing} pieces agree."
+
+
+def _comparable(ports: Ports, reference: Trace, tolerance: float) -> list[Segment]:
+    """The reference's pieces; a convolution and the norm folded into it are one, as neither is the same alone."""
+    segments = cut(ports.plan, reference)
+    convolutions = [one for one in segments if len(one.steps) == 1 and _is_convolution(ports, one.steps[0])]
+    unlike = frozenset(one.steps[0] for one in convolutions if tolerance < ports.error(one) < math.inf)
+    if not unlike:
+        return segments
+    joined = cut(ports.plan, reference, without=unlike)
+    folded = frozenset(name for one in joined for name in unlike & set(one.steps) if ports.error(one) <= tolerance)
+    return cut(ports.plan, reference, without=folded) if folded else segments
+
+
+def _is_convolution(ports: Ports, step: str) -> bool:
+    return step in ports.layers and "bias" not in ports.layers[step]
+
+
+def _merged(ports: Ports, search: Search) -> Iterator[Difference]:
+    """The changes as a person names them: a stage whose convolutions are all others is one thing, not twenty."""
+    found = list(zip(search.changes, search.evidence, strict=True))
+    others = {change.found for change, _ in found if change.setting == "weights"}
+    stages = {
+        stage: layers
+        for stage, layers in by_stage(name for name in ports.layers if _is_convolution(ports, name)).items()
+        if len(layers) > 1 and len(others & set(layers)) >= MOST_OF * len(layers)
+    }
+    told: set[str] = set()
+    for change, (segment, before, after) in found:
+        stage = next((name for name in stages if all(step.startswith(f"{name}.") for step in change.steps)), None)
+        if stage is None:
+            yield Difference(change.setting, change.expected, change.found, _evidence(change, segment, before, after))
+        elif stage not in told:
+            told.add(stage)
+            count = sum(layer in others for layer in stages[stage])
+            yield Difference(
+                "weights",
+                "loaded",
+                stage,
+                f"{stage}: {count} of its {len(stages[stage])} convolutions have other numbers: it is not loaded, or "
+                "loaded from another file",
+            )
+
+
+def _evidence(change: Change, segment: Segment, before: float, after: float) -> str:
+    start = f"{before:.2g}" if math.isfinite(before) else "another size"
+    if not change.known:
+        return f"{change.why}: given the reference's own input, it differs by {start}"
+    return f"{change.why}: the error of {segment.name} goes from {start} to {after:.1e} once assumed"

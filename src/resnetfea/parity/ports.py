@@ -1,0 +1,244 @@
+"""Our network as a port could have built it: with other settings, other numbers in a layer, segment by segment.
+
+The layers are the cells of network/, built stage by stage when a setting first needs them, and filled again for each
+hypothesis: to build a whole network takes half a second, and a search asks for hundreds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetfea.network.build import empty, without_tiny_variances
+from resnetfea.network.norm import FP32_TINY
+from resnetfea.network.resnet import ResidualBlockUsing, _make_layer
+from resnetfea.network.variant import Variant
+from resnetfea.parity import steps
+from resnetfea.parity.segments import Segment
+from resnetfea.parity.steps import STAGES, Step
+from resnetfea.weights import Weights
+
+Array = NDArray[Any]
+Parts = Mapping[str, Array]  # a layer's tensors: weight, or weight, bias, running_mean, running_var
+Edit = Callable[[str, Parts], Parts]  # a layer's name and its tensors to others
+KEPT = 4  # segments whose outputs are kept: of a stage at 224x224 some 60 MB
+IN_THE_CELL = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Change:
+    """One thing that the reference may have done otherwise.
+
+    Attributes:
+        setting, expected, found: as `diagnose --json` has them.
+        why: what it means, as a clause.
+        steps: whose outputs it can change, given the same inputs.
+        variant: fields of Variant that it sets.
+        edit: what becomes of the tensors of the layers among `steps`.
+        batch: the norms among `steps` take mean and variance from what they get.
+        known: False where the other numbers are not known, so that the layer can't be computed.
+    """
+
+    setting: str
+    expected: Any
+    found: Any
+    why: str
+    steps: frozenset[str]
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    edit: Edit | None = None
+    batch: bool = False
+    known: bool = True
+
+    def touches(self, segment: Segment) -> bool:
+        """Whether it matters there."""
+        return not self.steps.isdisjoint(segment.steps)
+
+
+class Ports:
+    """Computes segments under any changes.
+
+    Args:
+        weights: whose numbers go in where no change says otherwise.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self.variant = weights.variant
+        self.layers: dict[str, dict[str, Array]] = {}  # by convolution or norm, in order of execution
+        for name, array in weights.tensors.items():
+            layer, part = _split(name)
+            self.layers.setdefault(layer, {})[part] = array
+        self._steps: dict[tuple[Any, ...], dict[str, Step]] = {}  # by stage and the settings it is built with
+        self._held: dict[int, dict[str, Array]] = {}  # by id of a cell: what its parameters hold
+        self._numbers: dict[tuple[Any, ...], Parts] = {}  # of a layer under some changes
+        self._flows: dict[tuple[int, frozenset[int]], list[ms.Tensor]] = {}  # the latest segments' whole outputs
+        self._errors: dict[tuple[int, frozenset[int]], float] = {}
+        self._kept: list[Any] = []  # so that no id is given twice
+        self.computed = 0  # layers
+        self.plan = [self._step(name, self.variant) for name in self._names()]
+        self.layers = {step.name: self.layers[step.name] for step in self.plan if step.name in self.layers}
+
+    def error(self, segment: Segment, base: Sequence[Change] = (), more: Sequence[Change] = ()) -> float:
+        """The largest max|a-b| / max|b| of what is observed there; infinite where the sizes part."""
+        relevant = [change for change in (*base, *more) if change.touches(segment)]
+        key = (id(segment), frozenset(map(id, relevant)))
+        if key not in self._errors:
+            self._kept += [segment, *relevant]
+            ours = self.outputs(segment, base, more)
+            self._errors[key] = max(_apart(ours.get(name), theirs) for name, theirs in segment.observed.items())
+        return self._errors[key]
+
+    def outputs(self, segment: Segment, base: Iterable[Change] = (), more: Iterable[Change] = ()) -> dict[str, Array]:
+        """What is observed there, ours; without those layers that can't be reached, as two sizes can't be added.
+
+        What `base` gives in front of the first layer that `more` touches is kept for the next call.
+        """
+        base = [change for change in base if change.touches(segment)]
+        more = [change for change in more if change.touches(segment)]
+        touched = frozenset[str]().union(*(change.steps for change in more))
+        first = next((place for place, name in enumerate(segment.steps) if name in touched), 0)
+        flow: list[ms.Tensor] = []
+        with steps.eager():
+            if first:
+                key = (id(segment), frozenset(map(id, base)))
+                if key not in self._flows:
+                    self._flows = dict(list(self._flows.items())[1 - KEPT :])
+                    self._kept += [segment, *base]
+                    self._flows[key] = self._run(segment, base, [])
+                flow = self._flows[key][:first]
+            flow = self._run(segment, [*base, *more], flow)
+            return {
+                name: output.asnumpy()
+                for name, output in zip(segment.steps, flow, strict=False)
+                if name in segment.observed
+            }
+
+    def _run(self, segment: Segment, changes: Sequence[Change], done: Sequence[ms.Tensor]) -> list[ms.Tensor]:
+        """The outputs of all steps, those of the first ones given; of fewer where two sizes can't be added."""
+        variant = replace(self.variant, **{name: value for one in changes for name, value in one.variant.items()})
+        flow = list(done)
+        todo = [self._step(name, variant) for name in segment.steps[len(done) :]]
+        for step in todo:  # all before the first is computed: to set a parameter waits for what is under way
+            self._fill(step, variant.bn_eps, [change for change in changes if step.name in change.steps])
+        flowing = {name: ms.Tensor(array.astype(np.float32)) for name, array in segment.inputs.items()}
+        flowing |= dict(zip(segment.steps, flow, strict=False))
+        flowing |= {name: ms.Tensor(array.astype(np.float32)) for name, array in segment.observed.items()}
+        for step in todo:
+            inputs = [flowing[given] for given in step.inputs]
+            if len({one.shape for one in inputs}) > 1:
+                break
+            if any(change.batch and step.name in change.steps for change in changes):
+                self._fill_statistics(step, variant.bn_eps, inputs[0])
+            flow.append(step.compute(*inputs))
+            flowing.setdefault(step.name, flow[-1])  # the next gets the reference's own where it has this one
+            self.computed += 1
+        return flow
+
+    def _fill(self, step: Step, eps: float, changes: Sequence[Change]) -> None:
+        """Put the numbers in that this layer has under these changes."""
+        if step.layer is None:
+            return
+        edits = [change for change in changes if change.edit is not None]
+        key = (step.name, eps, *map(id, edits))
+        parts: Parts | None = self._numbers.get(key)
+        if parts is None:
+            parts = self.layers[step.name]
+            for change in edits:
+                parts = parts if change.edit is None else change.edit(step.name, parts)
+            parts = _with_eps(parts, eps) if "running_var" in parts else parts
+            if "bias" in parts or not edits:  # other kernels would be gigabytes
+                self._numbers[key] = parts
+                self._kept += edits
+        self._set(step, parts)
+
+    def _fill_statistics(self, step: Step, eps: float, given: ms.Tensor) -> None:
+        """The mean and variance of what a norm gets, as its stored ones."""
+        x = given.asnumpy().astype(np.float64)
+        weight, bias = (self._held[id(step.layer)][part] for part in ("weight", "bias"))
+        own = {"weight": weight, "bias": bias, "running_mean": x.mean((0, 2, 3)), "running_var": x.var((0, 2, 3))}
+        self._set(step, _with_eps(own, eps))
+
+    def _set(self, step: Step, parts: Parts) -> None:
+        held = self._held.setdefault(id(step.layer), {})
+        for part, array in parts.items():
+            if held.get(part) is not array:
+                _parameter(step.layer, part).set_data(ms.Tensor(np.ascontiguousarray(array, np.float32)))
+                held[part] = array
+
+    def _step(self, name: str, variant: Variant) -> Step:
+        """The step of that name, in the cell of its stage as this variant builds it."""
+        number = STAGES.index(name.partition(".")[0]) + 1 if name.startswith("layer") else 0
+        changed = tuple(getattr(variant, one.name) for one in fields(variant) if one.name in _matters(number))
+        key = (number, *changed)
+        if key not in self._steps:
+            self._steps[key] = {step.name: step for step in _built(number, variant)}
+            self._kept += [step.layer for step in self._steps[key].values()]
+        return self._steps[key][name]
+
+    def _names(self) -> list[str]:
+        for number in range(self.variant.stages + 1):
+            self._step(_first(number), self.variant)
+        return [name for stage in self._steps.values() for name in stage]
+
+
+def _built(number: int, variant: Variant) -> list[Step]:
+    """The steps of the stem, 0, or of a stage; their norms' eps goes into the variances that they are given."""
+    eps = variant.bn_eps if variant.norm == "group" else FP32_TINY
+    variant = replace(variant, bn_eps=eps, norm="group" if variant.norm == "group" else "frozen")
+    if number == 0:
+        return list(steps.stem(empty(replace(variant, out=("c2",)))))
+    also = f"c{number + 1}" if f"c{number + 1}" in variant.out else ""
+    inputs, outputs = variant.in_channels[number - 1], variant.out_channels[number - 1]
+    blocks = _make_layer(ResidualBlockUsing, variant.layer_nums[number - 1], inputs, outputs, number, True, variant)
+    blocks.set_train(False)
+    return list(steps.stage(STAGES[number - 1], _before(number, variant), list(blocks), also))
+
+
+def _before(number: int, variant: Variant) -> str:
+    return "maxpool" if number == 1 else f"{STAGES[number - 2]}.{variant.layer_nums[number - 2] - 1}"
+
+
+def _first(number: int) -> str:
+    return f"{STAGES[number - 1]}.0.conv1" if number else "conv1"
+
+
+def _matters(number: int) -> set[str]:
+    """The fields of Variant for which that stage has to be built anew; all others go in with the numbers."""
+    return (
+        {"conv_pad", "norm_groups"}
+        | ({"pool"} if number == 0 else {"stride_in"} if number > 1 else set())
+        | ({"dilation"} if number == 4 else set())
+    )
+
+
+def _with_eps(parts: Parts, eps: float) -> dict[str, Array]:
+    """Norms without an eps of their own, of the same function."""
+    variance = (parts["running_var"].astype(np.float64) + eps).astype(np.float32)
+    return without_tiny_variances({**parts, "running_var": variance})
+
+
+def _split(name: str) -> tuple[str, str]:
+    """layer1.0.conv2.offset.weight as layer1.0.conv2 and offset.weight, bn1.bias as bn1 and bias."""
+    layer, _, part = name.rpartition(".")
+    body = layer.removesuffix(".offset")
+    return body, f"offset.{part}" if body != layer else part
+
+
+def _parameter(layer: Any, part: str) -> ms.Parameter:
+    if part.startswith("offset."):
+        return getattr(layer.offset, part.removeprefix("offset."))
+    return getattr(layer, IN_THE_CELL[part] if hasattr(layer, "gamma") else part)
+
+
+def _apart(ours: Array | None, theirs: Array) -> float:
+    if ours is None or ours.shape != theirs.shape:
+        return math.inf
+    difference, peak = float(np.abs(ours - theirs).max()), float(np.abs(theirs).max())
+    if not math.isfinite(difference):
+        return math.inf
+    return difference / peak if peak else math.inf if difference else 0.0

@@ -1,0 +1,173 @@
+"""The fewest changes that make our network the reference's, segment by segment, from the input on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, product
+
+from resnetfea.parity import epsilon, numbers, settings
+from resnetfea.parity.ports import Change, Ports
+from resnetfea.parity.segments import Segment
+
+MOST_LAYERS = 12_000  # computed, after which it stops: some 15 s. Not seconds: it must find the same on every machine
+    12_000  # computed, after which it stops: some 20 s of two cores. Not seconds: it must find the same anywhere
+)
+BEST = 6  # settings that are tried together with any change of one layer
+
+
+@dataclass(kw_only=True)
+class Search:
+    """What is known so far of a reference, and how far the search got.
+
+    Attributes:
+        tolerance: the largest error of a segment that agrees.
+        changes: that explain what differs, in the order in which they were found.
+        evidence: for each: the segment in which it was found, its error before and with it.
+        unexplained: segments that no change or pair of changes explains, with the error that remains.
+        hurried: it stopped before all pairs had been tried.
+    """
+
+    ports: Ports
+    segments: Sequence[Segment]
+    tolerance: float
+    changes: list[Change] = field(default_factory=list)
+    evidence: list[tuple[Segment, float, float]] = field(default_factory=list)
+    unexplained: list[tuple[Segment, float]] = field(default_factory=list)
+    hurried: bool = False
+
+    def run(self) -> Search:
+        """Explain the first segment that differs, and go on until none does that can be explained."""
+        self._of_all = [
+            *settings.of_variant(self.ports),
+            *settings.of_norms(self.ports),
+            *settings.of_precision(self.ports),
+            *numbers.of_stages(self.ports),
+        ]
+        settled: set[int] = set()  # ids of segments that stay as they are
+        while segment := next((one for one in self._differing() if id(one) not in settled), None):
+            before = self._error(segment)
+            found = self._explained(segment)
+            if found:
+                self._take(found, segment, before)
+            else:
+                settled.add(id(segment))
+                self._give_up(segment, before)
+        self._look_at_eps()
+        return self
+
+    def _error(self, segment: Segment, *more: Change) -> float:
+        return self.ports.error(segment, self.changes, more)
+
+    def _differing(self) -> Iterator[Segment]:
+        return (segment for segment in self.segments if self._error(segment) > self.tolerance)
+
+    def _take(self, found: Sequence[Change], segment: Segment, before: float) -> None:
+        after = self._error(segment, *found)
+        self.changes += found
+        self.evidence += [(segment, before, after)] * len(found)
+
+    def _explained(self, segment: Segment) -> tuple[Change, ...]:
+        """The change that explains this segment, else the pair; nothing where there is none."""
+        everywhere = [change for change in self._of_all if change.touches(segment)]
+        layers = [name for name in segment.steps if name in self.ports.layers]
+        # From the last layer back: what is in front of a change need not be computed again.
+        here = [change for name in reversed(layers) for change in numbers.of_layer(self.ports, name)]
+        structure = [change for change in everywhere if change.variant]
+        return (
+            self._best(segment, [*((change,) for change in everywhere), *self._with_eps(segment, [()])])
+            or self._best(segment, ((change,) for change in here))
+            or self._best(segment, self._with_eps(segment, ((change,) for change in everywhere)))
+            or self._best(segment, (pair for pair in product(structure, everywhere) if _together(*pair)))
+            or self._best(segment, (pair for pair in combinations(everywhere, 2) if _together(*pair)))
+            or self._best(segment, self._with_one_of(segment, everywhere, here))
+        )
+
+    def _with_one_of(
+        self, segment: Segment, everywhere: Sequence[Change], here: Sequence[Change]
+    ) -> Iterator[tuple[Change, ...]]:
+        """The settings that come nearest, each with any change of one layer."""
+        nearest = sorted(everywhere, key=lambda change: self._error(segment, change))[:BEST]
+        return ((one, two) for one in nearest for two in here if _together(one, two))
+
+    def _with_eps(self, segment: Segment, others: Iterable[tuple[Change, ...]]) -> Iterator[tuple[Change, ...]]:
+        """Each of these with the epsilon that fits best beside it."""
+        if self.ports.variant.norm == "group" or not _has_norms(self.ports, segment):
+            return
+        for other in others:
+            if not self._late() and math.isfinite(self._error(segment, *other)):
+                fitted = epsilon.fit(self.ports, [segment], [*self.changes, *other])
+                if fitted is not None:
+                    yield (*other, settings.eps(self.ports, fitted))
+
+    def _best(self, segment: Segment, candidates: Iterable[tuple[Change, ...]]) -> tuple[Change, ...]:
+        """Of those that explain this segment and spoil none, the one that explains most others, then the closest."""
+        found: tuple[Change, ...] = ()
+        rank: tuple[int, float] = (0, math.inf)
+        for candidate in candidates:
+            if self._late():
+                break
+            error = self._error(segment, *candidate)
+            if error > self.tolerance:
+                continue
+            mended, spoilt = self._effect(candidate)
+            # Below a tenth of the tolerance all is noise: the more common one, which comes first, is taken.
+            if not spoilt and (-mended, max(error, self.tolerance / 10)) < rank:
+                found, rank = candidate, (-mended, max(error, self.tolerance / 10))
+        return found
+
+    def _effect(self, candidate: Sequence[Change]) -> tuple[int, int]:
+        """How many segments then agree that did not, and the other way."""
+        mended = spoilt = 0
+        for segment in self.segments:
+            if any(change.touches(segment) for change in candidate):
+                before, after = self._error(segment), self._error(segment, *candidate)
+                mended += before > self.tolerance >= after
+                spoilt += before <= self.tolerance < after
+        return mended, spoilt
+
+    def _give_up(self, segment: Segment, error: float) -> None:
+        """Of a single layer whose settings are all tried, the numbers are others; of more than one, it is not told."""
+        layer = _only_layer(self.ports, segment)
+        if layer is None or not math.isfinite(error):
+            self.unexplained.append((segment, error))
+        else:
+            self._take([numbers.other(self.ports, layer, "has other numbers than these weights")], segment, error)
+
+    def _look_at_eps(self) -> None:
+        """An epsilon that is off by a thousandth stays below the tolerance, and shows in all norms together."""
+        if self.ports.variant.norm == "group":
+            return
+        agree = [one for one in self.segments if self._error(one) <= self.tolerance and _has_norms(self.ports, one)]
+        telling = epsilon.suspected(self.ports, agree, self.changes)
+        fitted = epsilon.fit(self.ports, telling, self.changes) if telling else None
+        if fitted is None:
+            return
+        place = next((place for place, change in enumerate(self.changes) if change.setting == "bn_eps"), None)
+        change = settings.eps(self.ports, fitted)
+        if place is not None:
+            self.changes[place] = change
+        elif fitted != self.ports.variant.bn_eps:
+            self._take([change], telling[0], self._error(telling[0]))
+
+    def _late(self) -> bool:
+        self.hurried = self.ports.computed > MOST_LAYERS
+        return self.hurried
+
+
+def _together(one: Change, two: Change) -> bool:
+    """Whether the second does not undo the first."""
+    if one.setting == two.setting and one.setting in {*settings.OTHERS, "precision"}:
+        return False
+    return not (one.edit and two.edit and one.steps & two.steps and "weights" in (one.setting, two.setting))
+
+
+def _has_norms(ports: Ports, segment: Segment) -> bool:
+    return any("bias" in ports.layers.get(step, {}) for step in segment.steps)
+
+
+def _only_layer(ports: Ports, segment: Segment) -> str | None:
+    """The one convolution or norm in it."""
+    layers = [step for step in segment.steps if step in ports.layers]
+    return layers[0] if len(layers) == 1 else None
