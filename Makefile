@@ -49,6 +49,9 @@ fuzz: $(VENV)/dev.stamp ## damaged files into every reader of weights, FUZZ_SECO
 measure-reading: $(VENV)/dev.stamp ## time and memory of reading a full-width file of each kind
 	PYTHONPATH=tests $(BIN)/python tests/weights/measure_reading.py
 
+differences: $(VENV)/dev.stamp ## measure every trap of docs/why-numbers-differ.md anew, and write its tables
+	PYTHONPATH=docs:tests $(BIN)/python -m differences
+
 lock: ## compute requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
 		-c requirements/constraints.in -o requirements/run.txt pyproject.toml requirements/build.in
@@ -58,7 +61,7 @@ lock: ## compute requirements/*.txt anew (needs uv)
 clean: ## remove environments and what was made
 	rm -rf $(VENV) .venv-parity build dist features
 
-.PHONY: help setup features test test-fast lint format parity fuzz measure-reading lock clean
+.PHONY: help setup features test test-fast lint format parity fuzz measure-reading differences lock clean
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }
