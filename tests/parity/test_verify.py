@@ -341,6 +341,7 @@ def test_bad_traces_are_one_line(
 ) -> None:
     trace = changed(tmp_path, change(dict(np.load(TRACE))))
     refused(run(weights, "--against", trace), trace, message)
+    refused(run(weights, "--against", trace, "--isolate"), trace, message)
 
 
 @pytest.mark.parametrize(
