@@ -14,12 +14,12 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from parity.fpn_cases import CASES, IMAGES, NET, NETS, SEED, error, load, state
+from parity.references import GOLDEN
 from resnetfea import CompiledEngine, MindSporeEngine, ResnetFeaError, Weights, read
 from resnetfea.engine.layers import channels
 from resnetfea.features.extract import extract
 from rich_weights import rich_input, rich_state
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "fpn" / "net"
 TOLERANCE = 1e-5
 
 
@@ -35,7 +35,7 @@ def weights_of(case: str, folder: Path, prefix: str = "fpn.") -> Weights:
 @pytest.mark.parametrize("engine", [CompiledEngine, MindSporeEngine])
 @pytest.mark.parametrize("case", NETS)
 def test_every_map_is_pytorchs(case: str, engine: type[CompiledEngine] | type[MindSporeEngine], tmp_path: Path) -> None:
-    weights, reference = weights_of(case, tmp_path), load(GOLDEN / f"{case}.npz", CASES[case])
+    weights, reference = weights_of(case, tmp_path), load(GOLDEN / "fpn" / "net" / f"{case}.npz", CASES[case])
     layers = [name for name in channels(weights) if name[0] == "p"]
     runs = engine(weights, layers=layers)
     for shape in IMAGES:
