@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,10 +74,19 @@ def test_the_pyramid_is_no_layer_unless_asked_for(tmp_path: Path) -> None:
         CompiledEngine(bare, layers=["p2"])
 
 
-def test_a_bilinear_pyramid_has_no_export(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_bilinear_pyramid_has_no_export(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     weights = replace(weights_of("modelzoo", tmp_path), recipe_of="resnetfea", unused=("rcnn_mask.mask_fcn1.weight",))
-    with pytest.raises(ResnetFeaError, match=r"no bilinear resize to ONNX, so only the MindSpore engine runs p2"):
+    only = r"no bilinear resize to ONNX, so only the MindSpore engine runs p2"
+    with pytest.raises(ResnetFeaError, match=only):
         CompiledEngine(weights, layers=["p2"])
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "photos" / "a.png")
+    for layer, engine in (("c5", "openvino"), ("p2", "mindspore")):
+        with caplog.at_level("INFO", "resnetfea"):
+            extract(tmp_path / "photos", tmp_path / layer, weights=weights, layers=[layer])
+        assert json.loads((tmp_path / layer / "manifest.json").read_text())["engine"] == engine
+        assert bool(re.search(only, caplog.text)) == (engine == "mindspore")
 
 
 @pytest.mark.slow
