@@ -36,6 +36,7 @@ FURTHER: dict[str, Variant] = {  # whose golden files hold a small input only; `
     "group-norm": Variant(
         pool="pad1", norm="group", bn_eps=1e-3, stem_channels=32, res2_channels=64, width_per_group=32
     ),
+    "group-norm-16": Variant(pool="pad1", norm="group", norm_channels=16, dilation=2, **THIN),
     "deform-v1": Variant(pool="pad1", deform=("none", "v1", "v1", "v1"), **THIN),
     "deform-v1-2": Variant(pool="pad1", deform=("v1", "v1", "v1", "v1"), deform_groups=2, stride_in="1x1", **THIN),
     "deform-v2": Variant(pool="pad1", deform=("none", "v2", "v2", "v2"), dilation=2, **THIN),

@@ -134,7 +134,8 @@ def norm(state: State, name: str, variant: Variant, x: Tensor, training: bool) -
     """Group norm, the batch's own statistics, or the stored ones."""
     gamma, beta, eps = state[f"{name}.weight"], state[f"{name}.bias"], variant.bn_eps
     if variant.norm == "group":
-        return F.group_norm(x, variant.norm_groups, gamma, beta, eps)
+        groups = len(gamma) // variant.norm_channels if variant.norm_channels else variant.norm_groups
+        return F.group_norm(x, groups, gamma, beta, eps)
     if variant.norm == "batch" and training:
         return F.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)
     return batch_norm(state, name, eps, x)
