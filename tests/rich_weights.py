@@ -65,7 +65,7 @@ def _layers(variant: Variant) -> Iterator[tuple[str, str, tuple[int, int, int, i
             yield f"{block}.conv1", f"{block}.bn1", (inner, inputs, 1, 1)
             yield f"{block}.conv2", f"{block}.bn2", (inner, inner // variant.groups, 3, 3)
             yield f"{block}.conv3", f"{block}.bn3", (leaving, inner, 1, 1)
-            if not index:
+            if inputs != leaving:
                 yield f"{block}.downsample.0", f"{block}.downsample.1", (leaving, inputs, 1, 1)
 
 
