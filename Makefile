@@ -40,6 +40,8 @@ parity: $(VENV)/dev.stamp .venv-parity/stamp ## live against PyTorch, in an envi
 	rm -rf build/parity
 	PYTHONPATH=src:tests .venv-parity/bin/python tests/parity/write_references.py build/parity --full
 	PYTHONPATH=tests $(BIN)/python tests/parity/compare.py build/parity
+	REFERENCES=$(CURDIR)/build/parity $(BIN)/python -m pytest -q -k pytorchs \
+		tests/network/test_fpn.py tests/engine/test_pyramid.py tests/network/test_gradients.py
 
 FUZZ_SECONDS ?= 60
 SEED ?= 0

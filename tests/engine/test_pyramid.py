@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +16,12 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from parity.fpn_cases import CASES, IMAGES, NET, NETS, SEED, error, load, state
+from parity.references import GOLDEN
 from resnetfea import CompiledEngine, MindSporeEngine, ResnetFeaError, Weights, read
 from resnetfea.engine.layers import channels
 from resnetfea.features.extract import extract
 from rich_weights import rich_input, rich_state
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "fpn" / "net"
 TOLERANCE = 1e-5
 
 
@@ -35,7 +37,7 @@ def weights_of(case: str, folder: Path, prefix: str = "fpn.") -> Weights:
 @pytest.mark.parametrize("engine", [CompiledEngine, MindSporeEngine])
 @pytest.mark.parametrize("case", NETS)
 def test_every_map_is_pytorchs(case: str, engine: type[CompiledEngine] | type[MindSporeEngine], tmp_path: Path) -> None:
-    weights, reference = weights_of(case, tmp_path), load(GOLDEN / f"{case}.npz", CASES[case])
+    weights, reference = weights_of(case, tmp_path), load(GOLDEN / "fpn" / "net" / f"{case}.npz", CASES[case])
     layers = [name for name in channels(weights) if name[0] == "p"]
     runs = engine(weights, layers=layers)
     for shape in IMAGES:
@@ -72,10 +74,19 @@ def test_the_pyramid_is_no_layer_unless_asked_for(tmp_path: Path) -> None:
         CompiledEngine(bare, layers=["p2"])
 
 
-def test_a_bilinear_pyramid_has_no_export(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_bilinear_pyramid_has_no_export(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     weights = replace(weights_of("modelzoo", tmp_path), recipe_of="resnetfea", unused=("rcnn_mask.mask_fcn1.weight",))
-    with pytest.raises(ResnetFeaError, match=r"no bilinear resize to ONNX, so only the MindSpore engine runs p2"):
+    only = r"no bilinear resize to ONNX, so only the MindSpore engine runs p2"
+    with pytest.raises(ResnetFeaError, match=only):
         CompiledEngine(weights, layers=["p2"])
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "photos" / "a.png")
+    for layer, engine in (("c5", "openvino"), ("p2", "mindspore")):
+        with caplog.at_level("INFO", "resnetfea"):
+            extract(tmp_path / "photos", tmp_path / layer, weights=weights, layers=[layer])
+        assert json.loads((tmp_path / layer / "manifest.json").read_text())["engine"] == engine
+        assert bool(re.search(only, caplog.text)) == (engine == "mindspore")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from safetensors.numpy import save_file
 
 from data import tiny
 from resnetfea import Variant, Weights, read, resnet50
-from resnetfea.network.build import head, loaded
+from resnetfea.network.build import empty, head, loaded
 from resnetfea.network.variant import LAYERS, Layer
+from resnetfea.weights import canonical
+from resnetfea.weights.ecosystems import RESNETFEA
 
 pytestmark = pytest.mark.slow
 Array = NDArray[np.float32]
@@ -79,6 +82,20 @@ def test_maps_are_declared_before_they_are_made(weights: Weights, image: Tensor)
         narrow = replace(weights.variant, dilation=variant.dilation, out=variant.out)
         for (channels, stride), found in zip(narrow.maps.values(), loaded(weights, narrow)(image), strict=True):
             assert found.shape == (1, channels, image.shape[2] // stride, image.shape[3] // stride)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm": "group", "norm_groups": 2, "groups": 2, "width_per_group": 2},
+        {"deform": ("none", "v1", "v2", "v2"), "deform_groups": 2, "depth": 101},
+        {"stem_channels": 8, "out": ("c2", "c3")},  # as wide as c2: layer1 needs no projection
+    ],
+)
+def test_the_cells_tensors_are_those_that_readers_expect(changes: dict[str, Any]) -> None:
+    variant = replace(tiny.TINY, **changes)
+    wanted = {RESNETFEA.theirs(name): shape for name, shape in canonical.shapes(variant).items()}
+    assert {name: parameter.shape for name, parameter in empty(variant).parameters_dict().items()} == wanted
 
 
 def test_a_fresh_deformable_one_is_a_plain_one(image: Tensor) -> None:

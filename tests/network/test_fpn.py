@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from parity.fpn_cases import CASES, GRADIENTS_OF, INPUTS, NET, Case, error, load, maps, state, weighing
+from parity.references import GOLDEN
 from resnetfea import ResnetFeaError, read
 from resnetfea.network.build import fpn_of, with_pyramid
 from resnetfea.network.fpn import FPN
@@ -25,7 +26,6 @@ from rich_weights import State, rich_input, rich_state
 pytestmark = pytest.mark.slow
 
 Floats = NDArray[np.float32]
-GOLDEN = Path(__file__).parents[1] / "golden" / "fpn"
 TOLERANCE, OF_GRADIENTS = 1e-5, 1e-4
 PARTS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 LISTS = {"inner_blocks": ("lateral_convs_list", "lateral_norms"), "layer_blocks": ("fpn_convs_list", "fpn_norms")}
@@ -60,7 +60,7 @@ def called(cell: FPN, features: list[Floats]) -> list[Floats]:
 @pytest.mark.parametrize("name", CASES)
 def test_every_map_is_pytorchs(name: str) -> None:
     case = CASES[name]
-    reference, cell = load(GOLDEN / f"{name}.npz", case), built(case)
+    reference, cell = load(GOLDEN / "fpn" / f"{name}.npz", case), built(case)
     for label, sizes in INPUTS.items():
         found = called(cell, maps(case, sizes))
         assert len(found) == len(cell.channels)
@@ -71,7 +71,7 @@ def test_every_map_is_pytorchs(name: str) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_every_gradient_is_pytorchs(name: str) -> None:
     case = CASES[name]
-    reference, cell = load(GOLDEN / f"{name}.npz", case), built(case)
+    reference, cell = load(GOLDEN / "fpn" / f"{name}.npz", case), built(case)
     features = tuple(ms.Tensor(x) for x in maps(case, INPUTS[GRADIENTS_OF]))
     factors = [ms.Tensor(x) for x in weighing([value.shape for value in cell(features)])]
 
@@ -109,7 +109,7 @@ def graph_mode() -> Iterator[None]:
 )
 def test_in_graph_mode(name: str, label: str) -> None:
     case = CASES[name]
-    reference = load(GOLDEN / f"{name}.npz", case)
+    reference = load(GOLDEN / "fpn" / f"{name}.npz", case)
     with graph_mode():
         found = called(built(case), maps(case, INPUTS[label]))
     assert all(error(reference, f"{label}/{index}", ours) <= TOLERANCE for index, ours in enumerate(found))
@@ -180,7 +180,7 @@ def test_from_a_file(name: str, tmp_path: Path) -> None:
     options = CASES[name].options
     given = {key: options[key] for key in ("fuse", "norm_groups", "resize") if key in options}
     cell = fpn_of(read(file_of(name, tmp_path / "w")), **given)
-    reference = load(GOLDEN / f"{name}.npz", CASES[name])
+    reference = load(GOLDEN / "fpn" / f"{name}.npz", CASES[name])
     found = called(cell, maps(CASES[name], INPUTS["225x225"]))
     assert all(error(reference, f"225x225/{index}", ours) <= TOLERANCE for index, ours in enumerate(found))
 

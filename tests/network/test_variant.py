@@ -31,6 +31,9 @@ def test_it_is_frozen() -> None:
         {"stride_in": "2x2"},
         {"conv_pad": "valid"},
         {"bn_eps": -1e-5},
+        {"norm_channels": -1},
+        {"norm_channels": 24, "norm": "group"},
+        {"norm_groups": 7, "norm": "group"},
         {"bn_eps": float("nan")},
     ],
 )

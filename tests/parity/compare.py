@@ -1,8 +1,8 @@
-"""Compare every engine's maps with PyTorch's, number for number. Runs where mindspore (and openvino) are.
+"""Compare all layers, and every engine's maps, with PyTorch's number for number. Runs where mindspore and openvino are.
 
 Usage: PYTHONPATH=src:tests python tests/parity/compare.py tests/golden
 
-Exits 0 when each map of each case agrees to 1e-5 of the map's largest value, and `verify` is right about each trace in
+Exits 0 when each layer of each case agrees to 1e-5 of its largest value, and `verify` is right about each trace in
 its folder traces/; 1 otherwise.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,13 @@ from rich_weights import State, digest, rich_state
 
 TOLERANCE = 1e-5
 
-Engine = Callable[[Floats], tuple[Floats, ...]]  # images (N, 3, H, W) to the maps of variant.out
+Engine = Callable[[Floats], Mapping[str, Floats]]  # images (N, 3, H, W) to the maps of variant.out
+CELL = "cell"  # the one that gives all layers, too
 
 
 def engines(state: State, variant: Variant) -> dict[str, Engine]:
     """Everything that computes these maps, by name. A further engine is one more entry."""
-    return {"cell": _cell(state, variant)} | _of_a_file(state, variant)
+    return {CELL: _cell(state, variant)} | _of_a_file(state, variant)
 
 
 def main() -> int:
@@ -49,12 +50,12 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Row:
-    """One engine on one input: max|a-b| / max|b| of each map."""
+    """One engine on one input: max|a-b| / max|b| of each layer."""
 
     case: str
     input: str
     engine: str
-    errors: dict[str, float]  # by map; only those that this variant gives
+    errors: dict[str, float]  # by layer; of c2 to c5 only those that this variant gives
 
     @property
     def right(self) -> bool:
@@ -63,8 +64,10 @@ class Row:
 
     def __str__(self) -> str:
         mark = "" if self.right else "  WRONG"
-        errors = (f"{self.errors[name]:10.1e}" if name in self.errors else f"{'-':>10}" for name in LAYERS)
-        return f"{self.case:20}{self.input:14}{self.engine:10}" + "".join(errors) + mark
+        maps = (f"{self.errors[name]:10.1e}" if name in self.errors else f"{'-':>10}" for name in LAYERS)
+        worst = max(self.errors, key=lambda name: self.errors[name])
+        layers = f"  {len(self.errors)} layers: {self.errors[worst]:.1e} in {worst}" if len(self.errors) > 4 else ""
+        return f"{self.case:20}{self.input:14}{self.engine:10}" + "".join(maps) + layers + mark
 
 
 def compare(case: str, reference: Reference) -> Iterator[Row]:
@@ -76,8 +79,9 @@ def compare(case: str, reference: Reference) -> Iterator[Row]:
     for shape in reference.inputs:
         x = reference.image(shape)
         for name, engine in built.items():
-            maps = zip(reference.variant.out, engine(x), strict=True)
-            yield Row(case, label(shape), name, {key: reference.error(shape, key, ours) for key, ours in maps})
+            found = engine(x)
+            wanted = reference.names(shape) if name == CELL else reference.variant.out
+            yield Row(case, label(shape), name, {key: reference.error(shape, key, found[key]) for key in wanted})
 
 
 def _of_a_file(state: State, variant: Variant) -> dict[str, Engine]:
@@ -94,21 +98,16 @@ def _of_a_file(state: State, variant: Variant) -> dict[str, Engine]:
         found: dict[str, CompiledEngine | MindSporeEngine] = {"mindspore": MindSporeEngine(weights)}
         if not variant.deforms:
             found["compiled"] = CompiledEngine(weights)
-    return {name: _maps(engine) for name, engine in found.items()}
-
-
-def _maps(engine: CompiledEngine | MindSporeEngine) -> Engine:
-    return lambda x: tuple(engine.maps(x).values())
+    return {name: engine.maps for name, engine in found.items()}
 
 
 def _cell(state: State, variant: Variant) -> Engine:
-    """ResNetFea itself, run by MindSpore."""
-    from mindspore import Tensor
-
+    """ResNetFea itself in MindSpore's eager mode, layer by layer; test_steps.py holds these to be the whole's."""
     from parity.cell import build_cell
+    from resnetfea.parity import steps
 
     cell = build_cell(state, variant)
-    return lambda x: tuple(value.asnumpy() for value in cell(Tensor(x)))
+    return lambda x: dict(steps.run(cell, x))
 
 
 if __name__ == "__main__":

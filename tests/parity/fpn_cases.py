@@ -107,10 +107,9 @@ def _drawn(name: str, shape: tuple[int, ...], seed: int) -> Floats:
     return values + np.float32(0.25)
 
 
-def sampled(key: str, values: Floats) -> dict[str, Any]:
-    """The arrays that keep one map or gradient: some values, and what they are compared by."""
-    stride = _stride(values.size)
-    kept = values.reshape(-1)[::stride]
+def sampled(key: str, values: Floats, *, full: bool = False) -> dict[str, Any]:
+    """The arrays that keep one map or gradient: all values or some, and what they are compared by."""
+    kept = values.reshape(-1)[:: 1 if full else _stride(values.size)]
     return {key: kept, f"{key}/shape": values.shape, f"{key}/peak": np.abs(values).max()}
 
 
@@ -118,7 +117,7 @@ def error(reference: Mapping[str, NDArray[Any]], key: str, ours: Floats) -> floa
     """max|a-b| / max|b| over the values kept; infinite where the shape is another or a value is not finite."""
     if ours.shape != tuple(reference[f"{key}/shape"]) or not np.isfinite(ours).all():
         return math.inf
-    kept = ours.reshape(-1)[:: _stride(ours.size)]
+    kept = ours.reshape(-1)[:: 1 if reference[key].size == ours.size else _stride(ours.size)]
     return float(np.abs(kept - reference[key]).max() / reference[f"{key}/peak"])
 
 

@@ -64,10 +64,10 @@ def weights(name: str, shape: tuple[int, ...]) -> Floats:
     return np.asarray(rich_input(tuple(shape), SEED + int(name[1])) / np.sqrt(np.prod(shape)), np.float32)
 
 
-def sampled(gradient: Floats) -> Floats:
-    """At most SAMPLES values, spread over all of it."""
+def sampled(gradient: Floats, most: int = SAMPLES) -> Floats:
+    """At most so many values, spread over all of it."""
     flat = gradient.reshape(-1)
-    return flat[:: -(-flat.size // SAMPLES)]
+    return flat[:: -(-flat.size // most)]
 
 
 def save(path: Path, found: Mapping[str, Expected]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from resnetfea.network.variant import Variant
 from rich_weights import digest, rich_input
 
+GOLDEN = Path(os.environ.get("REFERENCES") or Path(__file__).parents[1] / "golden")  # or a folder fresh from PyTorch
 SEED = 20
 SAMPLES = 2048  # values kept of one map in a golden file
 
@@ -34,6 +36,7 @@ FURTHER: dict[str, Variant] = {  # whose golden files hold a small input only; `
     "group-norm": Variant(
         pool="pad1", norm="group", bn_eps=1e-3, stem_channels=32, res2_channels=64, width_per_group=32
     ),
+    "group-norm-16": Variant(pool="pad1", norm="group", norm_channels=16, dilation=2, **THIN),
     "deform-v1": Variant(pool="pad1", deform=("none", "v1", "v1", "v1"), **THIN),
     "deform-v1-2": Variant(pool="pad1", deform=("v1", "v1", "v1", "v1"), deform_groups=2, stride_in="1x1", **THIN),
     "deform-v2": Variant(pool="pad1", deform=("none", "v2", "v2", "v2"), dilation=2, **THIN),
@@ -71,8 +74,13 @@ class Reference:
             raise RuntimeError(f"seed {self.seed} gives other images {label(shape)} here than where this was written")
         return x
 
+    def names(self, shape: tuple[int, ...]) -> list[str]:
+        """What is kept of that input: all layers in order of execution, where PyTorch just wrote it; then the maps."""
+        start, end = f"{label(shape)}/", "/peak"
+        return [key[len(start) : -len(end)] for key in self.arrays if key.startswith(start) and key.endswith(end)]
+
     def error(self, shape: tuple[int, ...], name: str, ours: Floats) -> float:
-        """max|a-b| / max|b| over the values kept; infinite where the map has another shape or is not finite."""
+        """max|a-b| / max|b| over the values kept; infinite where the layer has another shape or is not finite."""
         key = f"{label(shape)}/{name}"
         if ours.shape != tuple(self.arrays[f"{key}/shape"]) or not np.isfinite(ours).all():
             return math.inf
@@ -81,7 +89,7 @@ class Reference:
 
 
 def entries(shape: tuple[int, ...], x: Floats, maps: Mapping[str, Floats], limit: int | None) -> dict[str, Any]:
-    """The arrays that keep one image batch's maps: all of every map, or at most `limit` values of each."""
+    """The arrays that keep one image batch's layers: all of each, or at most `limit` values."""
     arrays: dict[str, Any] = {f"{label(shape)}/digest": digest({"x": x})}
     for name, values in maps.items():
         key = f"{label(shape)}/{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from data.tiny import TINY
 from parity.cell import build_cell
 from parity.references import FURTHER
+from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import Variant
 from rich_weights import rich_input, rich_state
 
@@ -76,3 +78,29 @@ def test_where_the_reference_lacks_a_layer_our_own_output_goes_on() -> None:
     wrong = build_cell(state, TINY)
     own = [name for name, ours in steps.run(wrong, X, instead=maps) if name in maps and (ours != maps[name]).any()]
     assert own == ["c3"]
+
+
+def test_the_callers_mode_is_its_own_between_layers() -> None:
+    import mindspore as ms
+
+    from resnetfea.parity import steps
+
+    cell, before = build_cell(rich_state(TINY, 3), TINY), ms.get_context("mode")
+    try:
+        for mode in (ms.GRAPH_MODE, ms.PYNATIVE_MODE):
+            ms.set_context(mode=mode)
+            assert {ms.get_context("mode") for _ in steps.run(cell, X)} == {mode}
+            assert ms.get_context("mode") == mode
+    finally:
+        ms.set_context(mode=before)
+
+
+def test_other_channels_are_told_behind_the_layers_before() -> None:
+    from resnetfea.parity import steps
+
+    cell = build_cell(rich_state(TINY, 3), TINY)
+    running = steps.run(cell, X, instead={"layer1.0.bn2": np.zeros((1, 5, 17, 20), np.float32)})
+    names = [name for name, _ in islice(running, 7)]
+    assert names[-2:] == ["layer1.0.conv2", "layer1.0.bn2"]
+    with pytest.raises(ResnetFeaError, match=r"layer1\.0\.bn2: 5 channels in the reference, 2 here"):
+        next(running)

@@ -209,6 +209,17 @@ def test_what_is_not_finite_differs(bad: float, weights: Path, tmp_path: Path) -
     assert found["max_rel"] is None
 
 
+def test_zeros_differ_and_no_tolerance_lets_them_agree(weights: Path, tmp_path: Path) -> None:
+    arrays = dict(np.load(TRACE))
+    trace = changed(tmp_path, arrays | {"bn1": np.zeros_like(arrays["bn1"])})
+    found = facts(weights, "--against", trace, "--tol", "inf")
+    assert found["first_divergence"] == "bn1"
+    (row,) = [one for one in found["layers"] if one["max_rel"] is None]
+    assert row["why"] == "is zero everywhere in the reference"
+    assert row["max_abs"] > 0
+    assert found["tol"] is None
+
+
 def test_another_size_differs(weights: Path, tmp_path: Path) -> None:
     arrays = dict(np.load(TRACE))
     arrays["maxpool"] = arrays["maxpool"][..., :-1]
@@ -341,6 +352,7 @@ def test_bad_traces_are_one_line(
 ) -> None:
     trace = changed(tmp_path, change(dict(np.load(TRACE))))
     refused(run(weights, "--against", trace), trace, message)
+    refused(run(weights, "--against", trace, "--isolate"), trace, message)
 
 
 @pytest.mark.parametrize(

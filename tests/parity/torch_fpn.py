@@ -3,7 +3,7 @@
 Usage: PYTHONPATH=src:tests python tests/parity/torch_fpn.py tests/golden/fpn
 
 Writes what test_fpn.py compares with: sampled maps and gradients of each case of fpn_cases.py. Before it writes, the
-real code of torchvision and mmdet (where installed) must give the same for each case that they can express.
+real code of torchvision and mmdet, each where it is installed, must give the same for each case that it can express.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ def resized(x: Tensor, size: Sequence[int], options: Mapping[str, Any]) -> Tenso
     return x
 
 
-def main() -> None:
-    """One file for each case."""
-    folder = Path(sys.argv[1])
+def write_all(folder: Path, *, full: bool) -> None:
+    """One file for each case; all values of every map, or a sample."""
     (folder / "net").mkdir(parents=True, exist_ok=True)
-    declare_operators(torch)
+    if importlib.util.find_spec("torchvision"):
+        declare_operators(torch)
     for name, case in CASES.items():
         weights = {key: torch.from_numpy(value) for key, value in state(case).items()}
         arrays: dict[str, Any] = {}
@@ -109,15 +109,15 @@ def main() -> None:
                 print(f"{name:16} {label:8} {other:12} {max(errors):.1e}")
                 assert max(errors) < REAL
             for index, value in enumerate(found):
-                arrays |= sampled(f"{label}/{index}", value.numpy())
+                arrays |= sampled(f"{label}/{index}", value.numpy(), full=full)
         for key, value in gradients(case, weights).items():
-            arrays |= sampled(f"gradient/{key}", value.numpy())
+            arrays |= sampled(f"gradient/{key}", value.numpy(), full=full)
         save(folder / f"{name}.npz", case, arrays)
     for name in NETS:
-        save(folder / "net" / f"{name}.npz", CASES[name], net(CASES[name]))
+        save(folder / "net" / f"{name}.npz", CASES[name], net(CASES[name], full))
 
 
-def net(case: Case) -> dict[str, Any]:
+def net(case: Case, full: bool) -> dict[str, Any]:
     """The pyramid's maps behind a narrow ResNet-50, by image."""
     body = {key: torch.from_numpy(value) for key, value in rich_state(NET, SEED).items()}
     weights = {key: torch.from_numpy(value) for key, value in state(case).items()}
@@ -125,7 +125,7 @@ def net(case: Case) -> dict[str, Any]:
     for shape in IMAGES:
         c = list(resnet(body, NET, torch.from_numpy(rich_input(shape, SEED))).values())
         for index, value in enumerate(pyramid(weights, case, c[-len(case.in_channels) :])):
-            arrays |= sampled(f"{shape[2]}x{shape[3]}/{index}", value.numpy())
+            arrays |= sampled(f"{shape[2]}x{shape[3]}/{index}", value.numpy(), full=full)
     return arrays
 
 
@@ -148,7 +148,8 @@ def real(case: Case, weights: Mapping[str, Tensor], features: Sequence[Tensor]) 
     top, norm = options.pop("top", "pool"), options.pop("norm", "none")
     groups = options.pop("norm_groups", 0)
     with torch.inference_mode():
-        if not options:  # torchvision has neither averages, nor bilinear, nor p7 without a ReLU
+        # torchvision has neither averages, nor bilinear, nor p7 without a ReLU
+        if importlib.util.find_spec("torchvision") and not options:
             found["torchvision"] = list(_torchvision(case, top, norm, groups, weights)(_named(features)).values())
         plain_top = top == "pool" or options.get("top_relu") is False
         if importlib.util.find_spec("mmdet") and plain_top and norm != "batch" and options.keys() <= {"top_relu"}:
@@ -203,4 +204,4 @@ def _mmdet(case: Case, top: str, groups: int, weights: Mapping[str, Tensor]) -> 
 
 
 if __name__ == "__main__":
-    main()
+    write_all(Path(sys.argv[1]), full=False)

@@ -5,7 +5,7 @@ Nothing here comes from resnetfea but the table of variants, so that a mistake t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +14,22 @@ from torch import Tensor
 from resnetfea.network.variant import Variant
 
 State = Mapping[str, Tensor]
+Keep = Callable[[str, Tensor], Tensor]  # gets every layer's output by torchvision's module name, and gives it back
 
 
-def features(state: State, variant: Variant, x: Tensor, *, training: bool = False) -> dict[str, Tensor]:
+def passed(name: str, output: Tensor) -> Tensor:
+    """Keeps nothing."""
+    return output
+
+
+def features(
+    state: State, variant: Variant, x: Tensor, *, training: bool = False, keep: Keep = passed
+) -> dict[str, Tensor]:
     """The maps of variant.out of images x (N, 3, H, W), float32, by torchvision's tensor names."""
     stem_trains = training and variant.freeze_at < 1
-    x = spatial_conv(x, state["conv1.weight"], 2, variant.conv_pad)  # (N, 64, H/2, W/2)
-    x = F.relu(norm(state, "bn1", variant, x, stem_trains))
-    x = max_pool(x, variant.pool)  # (N, 64, H/4, W/4)
+    x = keep("conv1", spatial_conv(x, state["conv1.weight"], 2, variant.conv_pad))  # (N, 64, H/2, W/2)
+    x = F.relu(keep("bn1", norm(state, "bn1", variant, x, stem_trains)))
+    x = keep("maxpool", max_pool(x, variant.pool))  # (N, 64, H/4, W/4)
     maps: dict[str, Tensor] = {}
     for stage, blocks in enumerate(variant.layer_nums, start=1):
         for index in range(blocks):
@@ -30,32 +38,34 @@ def features(state: State, variant: Variant, x: Tensor, *, training: bool = Fals
             stride = 2 if stage > 1 and index == 0 else 1
             dilation = variant.dilation if stage == 4 else 1
             trains = training and variant.freeze_at <= stage
-            x = bottleneck(state, f"layer{stage}.{index}", variant, stride, dilation, x, trains)
+            x = bottleneck(state, f"layer{stage}.{index}", variant, stride, dilation, x, trains, keep)
         maps[f"c{stage + 1}"] = x  # (N, 256 * 2^(stage-1), H / 2^(stage+1), W / 2^(stage+1))
     return {name: value for name, value in maps.items() if name in variant.out}
 
 
 def bottleneck(
-    state: State, name: str, variant: Variant, stride: int, dilation: int, x: Tensor, training: bool = False
+    state: State, name: str, variant: Variant, stride: int, dilation: int, x: Tensor, training: bool, keep: Keep
 ) -> Tensor:
     """One block. The first of a stage has a projection in its shortcut, which the tensors' names tell."""
     stride = stride if dilation == 1 else 1  # maskrcnn-benchmark: a dilated stage has no stride
     reduce_stride, spatial_stride = {"1x1": (stride, 1), "3x3": (1, stride)}[variant.stride_in]
-    y = F.conv2d(x, state[f"{name}.conv1.weight"], stride=reduce_stride)  # (N, out/4, ...)
-    y = F.relu(norm(state, f"{name}.bn1", variant, y, training))
+    y = keep(f"{name}.conv1", F.conv2d(x, state[f"{name}.conv1.weight"], stride=reduce_stride))  # (N, out/4, ...)
+    y = F.relu(keep(f"{name}.bn1", norm(state, f"{name}.bn1", variant, y, training)))
     weight = state[f"{name}.conv2.weight"]
     if f"{name}.conv2.offset.weight" in state:
         moved = state[f"{name}.conv2.offset.weight"], state[f"{name}.conv2.offset.bias"]
         y = deform_conv(y, weight, *moved, spatial_stride, dilation, variant.groups, variant.deform_groups)
     else:
         y = spatial_conv(y, weight, spatial_stride, variant.conv_pad, dilation, variant.groups)
-    y = F.relu(norm(state, f"{name}.bn2", variant, y, training))  # (N, out/4, H/stride, W/stride)
-    y = F.conv2d(y, state[f"{name}.conv3.weight"])  # (N, out, H/stride, W/stride)
-    y = norm(state, f"{name}.bn3", variant, y, training)
+    y = keep(f"{name}.conv2", y)  # (N, out/4, H/stride, W/stride)
+    y = F.relu(keep(f"{name}.bn2", norm(state, f"{name}.bn2", variant, y, training)))
+    y = keep(f"{name}.conv3", F.conv2d(y, state[f"{name}.conv3.weight"]))  # (N, out, H/stride, W/stride)
+    y = keep(f"{name}.bn3", norm(state, f"{name}.bn3", variant, y, training))
     if f"{name}.downsample.0.weight" in state:
-        x = F.conv2d(x, state[f"{name}.downsample.0.weight"], stride=stride)  # (N, out, H/stride, W/stride)
-        x = norm(state, f"{name}.downsample.1", variant, x, training)
-    return F.relu(x + y)
+        weight = state[f"{name}.downsample.0.weight"]
+        x = keep(f"{name}.downsample.0", F.conv2d(x, weight, stride=stride))  # (N, out, H/stride, W/stride)
+        x = keep(f"{name}.downsample.1", norm(state, f"{name}.downsample.1", variant, x, training))
+    return keep(name, F.relu(x + y))
 
 
 def spatial_conv(x: Tensor, weight: Tensor, stride: int, conv_pad: str, dilation: int = 1, groups: int = 1) -> Tensor:
@@ -124,7 +134,8 @@ def norm(state: State, name: str, variant: Variant, x: Tensor, training: bool) -
     """Group norm, the batch's own statistics, or the stored ones."""
     gamma, beta, eps = state[f"{name}.weight"], state[f"{name}.bias"], variant.bn_eps
     if variant.norm == "group":
-        return F.group_norm(x, variant.norm_groups, gamma, beta, eps)
+        groups = len(gamma) // variant.norm_channels if variant.norm_channels else variant.norm_groups
+        return F.group_norm(x, groups, gamma, beta, eps)
     if variant.norm == "batch" and training:
         return F.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)
     return batch_norm(state, name, eps, x)

@@ -10,24 +10,24 @@ from pathlib import Path
 
 import torch
 
-from parity.gradients import CASES, SEED, SHAPE, Expected, Gradient, loss, sampled, save
+from parity.gradients import CASES, SAMPLES, SEED, SHAPE, Expected, Gradient, loss, sampled, save
 from parity.torch_net import features
 from resnetfea.network.variant import Variant
 from rich_weights import digest, rich_input, rich_state
 
 
-def main() -> None:
-    """All cases in one file."""
-    found = {case: expected(variant) for case, variant in CASES.items()}
+def write_all(path: Path, *, full: bool) -> None:
+    """All cases in one file; all values of every gradient, or a sample."""
+    found = {case: expected(variant, full) for case, variant in CASES.items()}
     for case, one in found.items():
         print(
             f"{case:28}{len(one.gradients):4} tensors train, peaks to {max([g.peak for g in one.gradients] or [0]):.3g}"
         )
-    Path(sys.argv[1]).parent.mkdir(parents=True, exist_ok=True)
-    save(Path(sys.argv[1]), found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(path, found)
 
 
-def expected(variant: Variant) -> Expected:
+def expected(variant: Variant, full: bool) -> Expected:
     """By autograd, of what trains there."""
     weights = rich_state(variant, SEED)
     state = {name: torch.from_numpy(array).requires_grad_(trains(name, variant)) for name, array in weights.items()}
@@ -39,7 +39,8 @@ def expected(variant: Variant) -> Expected:
     for name in learned:
         grad = state[name].grad
         assert grad is not None, name
-        gradients.append(Gradient(name, float(grad.abs().max()), sampled(grad.numpy())))
+        most = grad.numel() if full else SAMPLES
+        gradients.append(Gradient(name, float(grad.abs().max()), sampled(grad.numpy(), most)))
     return Expected(variant, digest(weights), tuple(gradients))
 
 
@@ -58,4 +59,4 @@ def trains(name: str, variant: Variant) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    write_all(Path(sys.argv[1]), full=False)

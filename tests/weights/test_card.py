@@ -30,8 +30,9 @@ CARD = Card(
 FORMAT_2 = (
     b'{"format": 2, "variant": {"depth": 50, "stem_channels": 4, "res2_channels": 8, "groups": 1, '
     b'"width_per_group": 2, "stride_in": "1x1", "pool": "ceil", "conv_pad": "same", "bn_eps": 1.001e-05, '
-    b'"norm": "affine", "norm_groups": 32, "dilation": 1, "deform": ["none", "none", "none", "none"], '
-    b'"deform_groups": 1, "freeze_at": 2, "out": ["c2", "c3", "c4", "c5"]}, "recipe": {"color": "bgr", '
+    b'"norm": "affine", "norm_groups": 32, "norm_channels": 0, "dilation": 1, '
+    b'"deform": ["none", "none", "none", "none"], "deform_groups": 1, "freeze_at": 2, '
+    b'"out": ["c2", "c3", "c4", "c5"]}, "recipe": {"color": "bgr", '
     b'"scale": 1.0, "mean": [104.0, 117.0, 123.0], "std": [1.0, 1.0, 1.0], "resize": [256, 256], "rounding": "floor", '
     b'"interpolation": "bilinear", "antialias": true, "crop": 224}, "recipe_of": "open_nsfw", "ecosystem": "onnx", '
     b'"sha256": "' + b"a" * 64 + b'"}'
@@ -233,6 +234,7 @@ def test_what_format_1_could_not_say_it_does_not_say() -> None:
 VARIANTS = [
     Variant(groups=32, width_per_group=4, norm="frozen"),
     Variant(norm="group", norm_groups=16, freeze_at=0),
+    Variant(norm="group", norm_channels=16),
     Variant(norm="batch", dilation=2, freeze_at=5),
     Variant(deform=("none", "v1", "v2", "v2"), deform_groups=2, out=("c2", "c4")),
 ]

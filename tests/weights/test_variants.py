@@ -146,11 +146,12 @@ def carded(variant: Variant, path: Path) -> State:
     "variant",
     [
         replace(GROUP_NORM, norm_groups=16, freeze_at=0),
+        replace(GROUP_NORM, norm_channels=8),
         replace(RESNEXT, dilation=2, norm="frozen"),
         replace(DEFORMABLE, groups=2, width_per_group=16),
         replace(SMALL, out=("c2", "c4")),
     ],
-    ids=["group norm", "ResNeXt", "deformable", "three stages"],
+    ids=["group norm", "group norm by channels", "ResNeXt", "deformable", "three stages"],
 )
 def test_converted_and_back(variant: Variant, suffix: str, tmp_path: Path) -> None:
     truth = carded(variant, tmp_path / "w")

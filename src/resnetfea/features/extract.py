@@ -83,7 +83,7 @@ def extract(
     """
     layers = chosen(layers, weights)
     began = ready = time.monotonic()
-    name = _chosen(engine, weights)
+    name = _chosen(engine, weights, layers)
     found = listing.images(source)
     folder = Path(out)
     with (
@@ -168,12 +168,12 @@ def _decoders(threads: int) -> Iterator[Executor]:
         decoders.shutdown(cancel_futures=True)
 
 
-def _chosen(engine: EngineName | Literal["auto"], weights: Weights) -> EngineName:
-    """The compiled engine where the network has an export, and a line where it has none."""
+def _chosen(engine: EngineName | Literal["auto"], weights: Weights, layers: Sequence[str]) -> EngineName:
+    """The compiled engine where what these layers need has an export, and a line where it has none."""
     if engine != "auto":
         return engine
     try:
-        check_exportable(weights)
+        check_exportable(weights, pyramid=not set(layers) <= set(LAYERS))
     except ResnetFeaError as error:
         log.info("%s", error)
         return "mindspore"

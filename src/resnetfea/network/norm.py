@@ -14,7 +14,7 @@ def norm_of(
 ) -> nn.Cell:
     """What variant.norm names."""
     if variant.norm == "group":
-        return GroupNorm(variant.norm_groups, channels, variant.bn_eps)
+        return GroupNorm(variant.groups_of_norm(channels), channels, variant.bn_eps)
     if variant.norm == "batch" and trains:  # None: the batch's in training, the stored ones otherwise
         return _BatchNorm2dInit(channels, 0.9, True, None, eps=variant.bn_eps)  # 0.9 is PyTorch's 0.1
     affine = trains and variant.norm != "frozen"

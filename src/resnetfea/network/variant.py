@@ -48,6 +48,8 @@ class Variant:
             "batch": the batch's own statistics in training, at PyTorch's momentum: torchvision, timm, mmpretrain.
             "group": group norm (maskrcnn-benchmark's and detectron2's *-GN): other numbers, no running statistics.
         norm_groups: of group norm. 32 in every published file; nothing in a file tells, and c2 to c5 are off by it.
+        norm_channels: of each group of group norm, where that is the same everywhere instead of norm_groups
+            (maskrcnn-benchmark's GROUP_NORM.DIM_PER_GP); 0 where norm_groups counts.
         dilation: of the last stage's 3x3 convolutions; above 1 that stage keeps its input's size. 1; 2 is RES5_DILATION
             of maskrcnn-benchmark and detectron2 (DC5). c5 has twice the height and width. (torchvision's segmentation
             models dilate two stages, each but in its first block; that is not expressed here.)
@@ -73,6 +75,7 @@ class Variant:
     bn_eps: float = 1e-5
     norm: Norm = "affine"
     norm_groups: int = 32
+    norm_channels: int = 0
     dilation: int = 1
     deform: tuple[Deform, Deform, Deform, Deform] = ("none", "none", "none", "none")
     deform_groups: int = 1
@@ -85,7 +88,7 @@ class Variant:
         sizes = {name: getattr(self, name) for name in SIZES}
         if min(sizes.values()) > 0:  # later stages have multiples of layer1's channels
             normed = [self.stem_channels, self.width, self.res2_channels] if self.norm == "group" else []
-            divided = all(channels % self.norm_groups == 0 for channels in normed)
+            divided = all(channels % (self.norm_channels or self.norm_groups) == 0 for channels in normed)
             parted = not self.deforms or self.width % self.deform_groups == 0
         else:
             divided = parted = True  # told below as what it is
@@ -100,7 +103,12 @@ class Variant:
                 ("conv_pad", '"symmetric" or "same"', self.conv_pad in ("symmetric", "same")),
                 ("bn_eps", "0 or more, below 1", 0 <= self.bn_eps < 1),
                 ("norm", '"affine", "frozen", "batch" or "group"', self.norm in get_args(Norm)),
-                ("norm_groups", "a divisor of the stem's, layer1's and c2's channels", divided),
+                ("norm_channels", "0 or more", self.norm_channels >= 0),
+                (
+                    "norm_channels" if self.norm_channels else "norm_groups",
+                    "a divisor of the stem's, layer1's and c2's channels",
+                    divided,
+                ),
                 (
                     "deform",
                     'four of "none", "v1", "v2"',
@@ -120,6 +128,10 @@ class Variant:
     def width(self) -> int:
         """Channels inside layer1's bottlenecks; layer2 to layer4 have 2, 4, 8 times as many."""
         return self.groups * self.width_per_group
+
+    def groups_of_norm(self, channels: int) -> int:
+        """Of a group norm of so many channels."""
+        return channels // self.norm_channels if self.norm_channels else self.norm_groups
 
     @property
     def deforms(self) -> bool:

@@ -32,8 +32,8 @@ class Row:
     why: str = ""
 
     def within(self, tolerance: float) -> bool:
-        """Whether this layer agrees."""
-        return self.max_rel <= tolerance
+        """Whether this layer agrees; one that is no number never does."""
+        return math.isfinite(self.max_rel) and self.max_rel <= tolerance
 
 
 def row(name: str, ours: NDArray[Any], theirs: NDArray[Any]) -> Row:
@@ -51,6 +51,7 @@ def row(name: str, ours: NDArray[Any], theirs: NDArray[Any]) -> Row:
         max_abs=worst,
         max_rel=worst / peak if peak else math.inf if worst else 0.0,
         cosine=_cosine(a, b),
+        why="is zero everywhere in the reference" if worst and not peak else "",
     )
 
 

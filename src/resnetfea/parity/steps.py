@@ -6,7 +6,7 @@
     for name, ours in steps.run(cell, x, instead=reference):   # every layer gets the reference's own input
         ...
 
-`run` computes a layer only when it is asked for: a search that leaves the loop at the first bad layer pays for no more.
+`run` computes a block only when it is asked for: a search that leaves the loop at the first bad layer pays for no more.
 `plan` gives the layers themselves, for whoever wants to run one of them alone.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import mindspore as ms
@@ -53,30 +54,50 @@ def run(
         fpn: the pyramid on its maps; its own maps come last, p2 first.
 
     Raises:
-        ResnetFeaError: theirs and ours can't be added: two sizes.
+        ResnetFeaError: theirs and ours can't be added: two sizes; or theirs have other channels. It comes behind the
+            layers before.
     """
     theirs = instead or {}
     flowing = {INPUT: ms.Tensor(np.ascontiguousarray(x, np.float32))}
     maps: list[ms.Tensor] = []
-    for step in plan(cell):
-        inputs = [flowing[name] for name in step.inputs]
-        if len({one.shape for one in inputs}) > 1:
-            both = " and ".join(step.inputs)
-            raise ResnetFeaError(f"{step.name}: {both} are of two sizes, of which the reference has only one")
+    for _, block in groupby(plan(cell), _block_of):
+        computed: list[tuple[Step, ms.Tensor]] = []
+        unlike = ""
         with eager():
-            output = step.compute(*inputs)
-            ours = output.asnumpy()
-        given = next((theirs[name] for name in (step.name, step.also) if name in theirs), None)
-        flowing[step.name] = output if given is None else ms.Tensor(np.ascontiguousarray(given, np.float32))
-        yield step.name, ours
-        if step.also:
-            maps.append(flowing[step.name])
-            yield step.also, ours
+            for step in block:
+                inputs = [flowing[name] for name in step.inputs]
+                if len({one.shape for one in inputs}) > 1:
+                    both = " and ".join(step.inputs)
+                    unlike = f"{step.name}: {both} are of two sizes, of which the reference has only one"
+                    break
+                output = step.compute(*inputs)
+                computed.append((step, output))
+                given = next((theirs[name] for name in (step.name, step.also) if name in theirs), None)
+                if given is not None and given.shape[1] != output.shape[1]:
+                    unlike = f"{step.name}: {given.shape[1]} channels in the reference, {output.shape[1]} here"
+                    break
+                flowing[step.name] = output if given is None else ms.Tensor(np.ascontiguousarray(given, np.float32))
+            # A block at once: waiting for each layer takes 3.5 times as long (2.10.0)
+            arrays = [output.asnumpy() for _, output in computed]
+        for (step, _), ours in zip(computed, arrays, strict=True):
+            yield step.name, ours
+            if step.also:
+                if fpn is not None:
+                    maps.append(flowing[step.name])
+                yield step.also, ours
+        if unlike:
+            raise ResnetFeaError(unlike)
+        flowing = {step.name: flowing[step.name]}  # the next block takes no other; all would be gigabytes
     if fpn is not None:
         with eager():
             outputs = fpn(tuple(maps[-len(fpn.lateral_convs_list) :]))
             pyramid = [output.asnumpy() for output in outputs]
         yield from zip(fpn.channels, pyramid, strict=True)
+
+
+def _block_of(step: Step) -> str:
+    """layer1.0 of layer1.0.conv1 and of layer1.0; "" in the stem."""
+    return ".".join(step.name.split(".")[:2]) if step.name.startswith("layer") else ""
 
 
 def plan(cell: ResNetFea) -> Iterator[Step]:

@@ -64,7 +64,8 @@ class Verdict:
         }
         if self.gradients:
             facts["gradients"] = [_facts(one) for one in self.gradients]
-        return facts | {"tol": self.tolerance, "isolate": self.isolated, "not_compared": list(self.not_compared)}
+        facts |= {"tol": _number(self.tolerance), "isolate": self.isolated}
+        return facts | {"not_compared": list(self.not_compared)}
 
 
 def verify(

@@ -46,7 +46,7 @@ def layers(variant: Variant) -> Iterator[Layer]:
             yield Layer(f"{block}.conv1", f"{block}.bn1", (width, entering, 1, 1))
             yield Layer(f"{block}.conv2", f"{block}.bn2", (width, width // variant.groups, 3, 3))
             yield Layer(f"{block}.conv3", f"{block}.bn3", (outputs, width, 1, 1))
-            if index == 0:
+            if entering != outputs:  # in layer1 a stem as wide as c2 needs no projection
                 yield Layer(f"{block}.downsample.0", f"{block}.downsample.1", (outputs, inputs, 1, 1))
 
 

@@ -23,6 +23,7 @@ ADDED_IN_2: dict[str, Any] = {  # Variant's fields that format 1 did not have, a
     "groups": 1,
     "norm": "affine",
     "norm_groups": 32,
+    "norm_channels": 0,
     "dilation": 1,
     "deform": ["none"] * 4,
     "deform_groups": 1,
