@@ -12,8 +12,6 @@ from resnetfea.parity.ports import Change, Ports
 from resnetfea.parity.segments import Segment
 
 MOST_LAYERS = 12_000  # computed, after which it stops: some 15 s. Not seconds: it must find the same on every machine
-    12_000  # computed, after which it stops: some 20 s of two cores. Not seconds: it must find the same anywhere
-)
 BEST = 6  # settings that are tried together with any change of one layer
 
 
