@@ -14,6 +14,7 @@ import typer
 
 from resnetfea import __version__
 from resnetfea.cli_convert import convert
+from resnetfea.cli_diagnose import diagnose
 from resnetfea.cli_output import SOME_FAILED, OfflineOption, errors, number, show, text
 from resnetfea.cli_verify import trace_script, verify
 
@@ -186,6 +187,7 @@ def weights(as_json: JsonOption = False) -> None:
 
 app.command()(convert)
 app.command()(verify)
+app.command()(diagnose)
 app.command("trace-script")(trace_script)
 
 

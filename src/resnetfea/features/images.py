@@ -86,7 +86,7 @@ def decode(path: bytes | str | Path, recipe: Recipe) -> Picture:
             raise BadImage(f"too many pixels ({image.width}x{image.height})")
         if image.format == "MPO" and not is_whole_mpo(image, data):
             raise BadImage("cut short")
-        resized = _resized(image.width, image.height, recipe)
+        resized = resized_size(image.width, image.height, recipe)
         if resized[0] * resized[1] > MAX_PIXELS:
             raise BadImage(f"too long and thin ({image.width}x{image.height})")
         if max(image.width * image.height, resized[0] * resized[1]) <= LARGE_PIXELS:
@@ -109,7 +109,7 @@ def decode(path: bytes | str | Path, recipe: Recipe) -> Picture:
 def _picture(image: Image.Image, recipe: Recipe) -> Picture:
     image = _rgb(_upright(image))
     width, height = image.size
-    image = image.resize(_resized(width, height, recipe), FILTERS[recipe.interpolation])
+    image = image.resize(resized_size(width, height, recipe), FILTERS[recipe.interpolation])
     if recipe.crop is not None:
         left, top = round((image.width - recipe.crop) / 2), round((image.height - recipe.crop) / 2)
         image = image.crop((left, top, left + recipe.crop, top + recipe.crop))
@@ -163,7 +163,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _resized(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
+def resized_size(width: int, height: int, recipe: Recipe) -> tuple[int, int]:
     """(width, height) behind the recipe's resize."""
     if recipe.resize is None:
         return width, height

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from resnetfea.parity import input_made
 from resnetfea.parity.input_made import Difference
-from resnetfea.parity.ports import Change, Ports
+from resnetfea.parity.opened import check_network, opened
+from resnetfea.parity.ports import Change, Ports, off_line
 from resnetfea.parity.search import Search
 from resnetfea.parity.segments import Segment, cut
 from resnetfea.parity.settings import by_stage
@@ -57,16 +61,24 @@ class Diagnosis:
         }
 
 
-def diagnose(weights: Weights, reference: Trace, *, tolerance: float = TOLERANCE) -> Diagnosis:
+def diagnose(
+    weights: Weights, reference: Trace, *, photo: Path | None = None, tolerance: float = TOLERANCE
+) -> Diagnosis:
     """Search what the reference did otherwise.
 
     Args:
         weights: what resnetfea.read gave: right, and with the variant and recipe that they need.
         reference: what parity.reference gave.
+        photo: from which a trace's input was made, where the trace does not hold its picture.
         tolerance: the largest max_rel of a layer that agrees.
+
+    Raises:
+        ResnetFeaError: the reference is of another network, or the photo is none.
     """
-    made = input_made.differences(weights, reference)
+    made = input_made.differences(weights, reference, photo)
     ports = Ports(weights)
+    check_network(reference, ports.plan, weights)
+    reference = opened(reference)
     segments = _comparable(ports, reference, tolerance)
     search = Search(ports=ports, segments=segments, tolerance=tolerance).run()
     agreeing = sum(ports.error(one, search.changes) <= tolerance for one in segments)
@@ -102,13 +114,19 @@ def sentence(diagnosis: Diagnosis) -> str:
 def _comparable(ports: Ports, reference: Trace, tolerance: float) -> list[Segment]:
     """The reference's pieces; a convolution and the norm folded into it are one, as neither is the same alone."""
     segments = cut(ports.plan, reference)
-    convolutions = [one for one in segments if len(one.steps) == 1 and _is_convolution(ports, one.steps[0])]
-    unlike = frozenset(one.steps[0] for one in convolutions if tolerance < ports.error(one) < math.inf)
-    if not unlike:
-        return segments
-    joined = cut(ports.plan, reference, without=unlike)
-    folded = frozenset(name for one in joined for name in unlike & set(one.steps) if ports.error(one) <= tolerance)
+    alone = [one for one in segments if len(one.steps) == 1 and _is_convolution(ports, one.steps[0])]
+    folded = frozenset(
+        one.steps[0]
+        for one in alone
+        if tolerance < ports.error(one) < math.inf and _scaled(ports.outputs(one), one, tolerance)
+    )
     return cut(ports.plan, reference, without=folded) if folded else segments
+
+
+def _scaled(ours: Mapping[str, NDArray[Any]], segment: Segment, tolerance: float) -> bool:
+    """Whether theirs is ours but for a factor in each channel, as a norm folded into a convolution makes it."""
+    ((name, theirs),) = segment.observed.items()
+    return off_line(ours[name], theirs) <= tolerance
 
 
 def _is_convolution(ports: Ports, step: str) -> bool:

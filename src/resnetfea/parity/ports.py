@@ -27,6 +27,7 @@ from resnetfea.weights import Weights
 Array = NDArray[Any]
 Parts = Mapping[str, Array]  # a layer's tensors: weight, or weight, bias, running_mean, running_var
 Edit = Callable[[str, Parts], Parts]  # a layer's name and its tensors to others
+FEW = 12  # pixels of a map, too few to tell a line from anything else
 KEPT = 4  # segments whose outputs are kept: of a stage at 224x224 some 60 MB
 IN_THE_CELL = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
@@ -233,6 +234,21 @@ def _parameter(layer: Any, part: str) -> ms.Parameter:
     if part.startswith("offset."):
         return getattr(layer.offset, part.removeprefix("offset."))
     return getattr(layer, IN_THE_CELL[part] if hasattr(layer, "gamma") else part)
+
+
+def off_line(ours: Array, theirs: Array) -> float:
+    """How far theirs is, channel by channel, from a * ours + b with the best a and b; of its largest value.
+
+    Of a few pixels everything is on a line: infinite.
+    """
+    if ours.shape != theirs.shape or math.prod(ours.shape[2:]) < FEW:
+        return math.inf
+    a, b = (array.astype(np.float64) for array in (ours, theirs))
+    a, b = a - a.mean((2, 3), keepdims=True), b - b.mean((2, 3), keepdims=True)
+    square = (a * a).sum((2, 3), keepdims=True)
+    factor = (a * b).sum((2, 3), keepdims=True) / np.where(square == 0, 1, square)
+    peak = float(np.abs(theirs).max())
+    return float(np.abs(factor * a - b).max()) / peak if peak else 0.0
 
 
 def _apart(ours: Array | None, theirs: Array) -> float:

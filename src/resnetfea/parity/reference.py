@@ -54,8 +54,17 @@ def reference(
         if _is_trace(path, data):
             return _with_picture(trace.read(path, data), image, weights.recipe)
         if data.startswith(ONNX_START):
-            return _of_onnx(path, weights.recipe, image)
+            return _of_onnx_or_its_weights(path, weights, image)
     return _of_weights(read_weights(against, offline=offline, progress=progress), weights, image)
+
+
+def is_trace(against: str | Path) -> bool:
+    """Whether this is a trace, which has an input of its own.
+
+    Raises:
+        ResnetFeaError: it can't be read.
+    """
+    return published_as(against) is None and _is_trace(Path(against), trace.bytes_of(Path(against)))
 
 
 def _is_trace(path: Path, data: bytes) -> bool:
@@ -69,6 +78,20 @@ def _is_trace(path: Path, data: bytes) -> bool:
     return INPUT in names or IMAGE in names or any(LAYER.fullmatch(name) for name in names)
 
 
+def _of_onnx_or_its_weights(path: Path, weights: Weights, image: Path | None) -> Trace:
+    """What ONNX Runtime makes of it; of a graph without the four maps (a classifier's), what its weights make here."""
+    try:
+        return _of_onnx(path, weights.recipe, image)
+    except ResnetFeaError as error:
+        try:
+            theirs = read_weights(path)
+        except ResnetFeaError:
+            raise error from None
+        found = _of_weights(theirs, weights, image)
+        note = f"its weights and settings are compared, run here: {str(error).removeprefix(f'{path}: ')}"
+        return replace(found, notes=(note, *found.notes))
+
+
 def _of_onnx(path: Path, recipe: Recipe, image: Path | None) -> Trace:
     def x(size: tuple[int, int] | None) -> NDArray[np.float32]:
         return normalised(_picture(image, recipe, size), recipe)[None]
@@ -76,10 +99,11 @@ def _of_onnx(path: Path, recipe: Recipe, image: Path | None) -> Trace:
     arrays = outputs(path, x)
     if maps := _unnamed_maps(arrays):
         note = "its four outputs, which have other names, are taken as c2 to c5 in their order"
-        return replace(trace.from_arrays(str(path), {INPUT: arrays[INPUT], **maps}), notes=(note,))
+        named = trace.from_arrays(str(path), {INPUT: arrays[INPUT], **maps})
+        return replace(named, notes=(note,), made_here=True)
     if not any(LAYER.fullmatch(name) for name in arrays):
         raise ResnetFeaError(f"{path}: has no output called c2, c3, c4, c5; name the four stages' outputs so")
-    return trace.from_arrays(str(path), arrays)
+    return replace(trace.from_arrays(str(path), arrays), made_here=True)
 
 
 def _unnamed_maps(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -107,7 +131,7 @@ def _of_weights(theirs: Weights, ours: Weights, image: Path | None) -> Trace:
     layers = dict(steps.run(loaded(theirs, theirs.variant), x, fpn=fpn))
     alike = np.allclose(normalised(PROBE, theirs.recipe), normalised(PROBE, ours.recipe), rtol=1e-3)
     notes = () if alike else (f"its recipe is another; both networks got what that of {ours.path} makes",)
-    return Trace(source=str(theirs.path), input=x, layers=layers, notes=notes)
+    return Trace(source=str(theirs.path), input=x, layers=layers, notes=notes, made_here=True, theirs=theirs)
 
 
 def _with_picture(found: Trace, image: Path | None, recipe: Recipe) -> Trace:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations, product
 
 from resnetfea.parity import epsilon, numbers, settings
-from resnetfea.parity.ports import Change, Ports
+from resnetfea.parity.ports import Change, Ports, off_line
 from resnetfea.parity.segments import Segment
 
 MOST_LAYERS = 12_000  # computed, after which it stops: some 15 s. Not seconds: it must find the same on every machine
@@ -127,11 +127,21 @@ class Search:
 
     def _give_up(self, segment: Segment, error: float) -> None:
         """Of a single layer whose settings are all tried, the numbers are others; of more than one, it is not told."""
-        layer = _only_layer(self.ports, segment)
+        layer = self._only_layer(segment)
         if layer is None or not math.isfinite(error):
             self.unexplained.append((segment, error))
         else:
-            self._take([numbers.other(self.ports, layer, "has other numbers than these weights")], segment, error)
+            why = "no setting explains it: it has other numbers than these weights"
+            self._take([numbers.other(self.ports, layer, why)], segment, error)
+
+    def _only_layer(self, segment: Segment) -> str | None:
+        """The one convolution or norm in it; of a convolution and its norm that one whose numbers can do it alone."""
+        layers = [step for step in segment.steps if step in self.ports.layers]
+        if len(layers) != 2 or layers[1] != segment.steps[-1] or "bias" not in self.ports.layers[layers[1]]:
+            return layers[0] if len(layers) == 1 else None
+        ours = self.ports.outputs(segment, self.changes)
+        in_line = off_line(ours[layers[1]], segment.observed[layers[1]]) <= self.tolerance
+        return layers[1] if in_line else layers[0]
 
     def _look_at_eps(self) -> None:
         """An epsilon that is off by a thousandth stays below the tolerance, and shows in all norms together."""
@@ -163,9 +173,3 @@ def _together(one: Change, two: Change) -> bool:
 
 def _has_norms(ports: Ports, segment: Segment) -> bool:
     return any("bias" in ports.layers.get(step, {}) for step in segment.steps)
-
-
-def _only_layer(ports: Ports, segment: Segment) -> str | None:
-    """The one convolution or norm in it."""
-    layers = [step for step in segment.steps if step in ports.layers]
-    return layers[0] if len(layers) == 1 else None

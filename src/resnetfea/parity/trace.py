@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError, printable
-from resnetfea.weights import npz_file
+from resnetfea.weights import Weights, npz_file
 from resnetfea.weights.reading import MAX_BYTES
 
 INPUT, IMAGE = "input", "image"
@@ -44,6 +44,8 @@ class Trace:
         gradients: the loss's, by parameter, e.g. layer2.0.conv1.weight.
         passed_by: names that are none of these.
         notes: what a person must know of how this was read, as sentences.
+        made_here: the input was made here, by the recipe of the weights that are compared.
+        theirs: the reference's weights, where it is a weights file.
     """
 
     source: str
@@ -54,6 +56,8 @@ class Trace:
     gradients: Mapping[str, Array] = field(default_factory=dict)
     passed_by: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    made_here: bool = False
+    theirs: Weights | None = None
 
 
 def bytes_of(path: Path) -> bytes:
