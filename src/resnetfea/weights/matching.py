@@ -70,11 +70,7 @@ def match(raw: RawFile, in_file: int) -> Match:
         raise ResnetFeaError(f"holds no tensors of a network, only {beside}; {OTHERS}")
     _check_names(raw.tensors)
     ecosystem, wrapper, prefix = recognise(raw.tensors)
-    own = own_words.told(ecosystem, raw, wrapper)
     card = cards.from_json(raw.card) if raw.card is not None else None
-    if card is not None:
-        own = own_words.of_card(card)
-    ecosystem = replace(ecosystem, variant=own.variant, recipe=own.recipe)
     ours = fpn_names.from_first_level(ecosystem.found(raw.tensors, wrapper, prefix))
     theirs = _one_to_one(ours)
     taken = {name: raw.tensors[theirs[name]] for name in theirs}
@@ -87,7 +83,13 @@ def match(raw: RawFile, in_file: int) -> Match:
     if not found:
         known, first = ", ".join(dict.fromkeys(one.name for one in ECOSYSTEMS)), ", ".join([*raw.tensors][:4])
         raise ResnetFeaError(f"holds no ResNet under the names of {known}; its names begin with {first}")
-    variant = canonical.fit({name: array.shape for name, array in found.items()}, ecosystem.variant)
+    sizes = {name: array.shape for name, array in found.items()}
+    if card is not None:
+        own = own_words.of_card(card)
+    else:
+        own = own_words.told(ecosystem, raw, wrapper, canonical.fit(sizes, ecosystem.variant))
+    ecosystem = replace(ecosystem, variant=own.variant, recipe=own.recipe)
+    variant = canonical.fit(sizes, ecosystem.variant)
     checked = check(found, variant, theirs, in_file, ecosystem)
     unused = [name for name in raw.tensors if ours.get(name, canonical.FC[0]) in HEADS]
     unknown = [name for name in unused if name not in ours and not ecosystem.is_beside(name, wrapper)]
