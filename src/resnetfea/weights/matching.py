@@ -168,15 +168,16 @@ def check(
             continue
         if found[name].shape != shape:
             misshapen.append(f"{theirs.get(name, name)} is {found[name].shape} where {shape} belongs")
-        elif name in wanted:
-            try:
-                exact[name] = _sound(name, found[name], variant.bn_eps)
-            except ResnetFeaError as error:
-                unsound.setdefault(str(error), []).append(theirs.get(name, name))
+            continue
+        try:
+            exact[name] = _sound(name, found[name], variant.bn_eps)
+        except ResnetFeaError as error:
+            unsound.setdefault(str(error), []).append(theirs.get(name, name))
     for why, names in unsound.items():  # quantised weights would else be 265 sentences
         problems.append(f"{names[0]} {why}" + (f"; so do {len(names) - 1} more" if len(names) > 1 else ""))
     if misshapen:
         problems.append(f"wrong shape ({len(misshapen)}): {', '.join(sorted(misshapen))}")
+    exact = {name: array for name, array in exact.items() if name in wanted}
     return Checked(tensors=exact, missing=tuple(missing), problems=tuple(problems))
 
 
