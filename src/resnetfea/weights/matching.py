@@ -95,9 +95,12 @@ def match(raw: RawFile, in_file: int) -> Match:
     unknown = [name for name in unused if name not in ours and not ecosystem.is_beside(name, wrapper)]
     problems = checked.problems + ((f"unknown ({len(unknown)}): {', '.join(unknown)}",) if unknown else ())
     problems += own.problems + (card.differences(variant) if card is not None else ())
-    fc, fpn = (_complete(heads, shapes(heads, variant)) for shapes in (canonical.fc_shapes, fpn_names.shapes))
-    if any(name not in ours and ecosystem.is_neck(name, wrapper) for name in unused):
+    fc = _complete(heads, canonical.fc_shapes(heads, variant))
+    fpn, damage = _pyramid(heads, variant, theirs)
+    others = [name for name in unused if name not in ours and ecosystem.is_neck(name, wrapper)]
+    if others:
         fpn = {}  # with more than the rules know it is another pyramid
+    problems += (*damage, *([f"unknown ({len(others)}): {', '.join(others)}"] if damage and others else ()))
     left_out = [name for name in unused if ours.get(name) not in (*fc, *fpn)]
     return Match(
         ecosystem=ecosystem,
@@ -214,6 +217,27 @@ def _complete(heads: Mapping[str, NDArray[Any]], shapes: Mapping[str, canonical.
         return {name: _sound(name, heads[name]) for name in shapes}
     except ResnetFeaError:
         return {}
+
+
+def _pyramid(
+    heads: Mapping[str, NDArray[Any]], variant: Variant, theirs: Mapping[str, str]
+) -> tuple[Floats, tuple[str, ...]]:
+    """The pyramid where it is whole and plain, and a sentence where it is but for one tensor; else it is another."""
+    table = fpn_names.shapes(heads, variant)
+    off = [name for name, shape in table.items() if name not in heads or heads[name].shape != shape]
+    if len(off) > 1 or not heads.keys() <= {*table, *canonical.FC}:
+        return {}, ()
+    for name in off:
+        if name not in heads:
+            return {}, (f"missing from its feature pyramid: {name}",)
+        return {}, (f"wrong shape (1): {theirs[name]} is {heads[name].shape} where {table[name]} belongs",)
+    found = {}
+    for name in table:
+        try:
+            found[name] = _sound(name, heads[name])
+        except ResnetFeaError as error:
+            return {}, (f"{theirs[name]} {error}",)
+    return found, ()
 
 
 def _check_names(names: Collection[str]) -> None:
