@@ -16,6 +16,7 @@ from resnetfea.weights import look, read, recipe
 from resnetfea.weights.ecosystems import ECOSYSTEMS
 from resnetfea.weights.group_norms import GROUP_NORMS
 from resnetfea.weights.known import KNOWN
+from resnetfea.weights.own_words import X_101_STD
 from resnetfea.weights.recipe import Recipe
 from resnetfea.weights.writing import write
 from rich_weights import rich_state
@@ -200,6 +201,7 @@ def test_a_resnext_has_its_stride_in_the_3x3(
     assert (found.ecosystem, found.variant.groups) == (name, 2)
     assert (found.variant.stride_in, found.recipe.std) == (stride, std)
     assert any("ResNeXt" in sentence for sentence in found.assumed) == (name != "torchvision")
+    assert any("X-101" in sentence for sentence in found.assumed) == (std[0] == X_101_STD[0])
     write(found, tmp_path / "again.npz")
     again = read(tmp_path / "again.npz")
     assert (again.variant, again.recipe, again.assumed) == (found.variant, found.recipe, found.assumed)
@@ -218,6 +220,8 @@ def test_the_number_of_a_norms_groups_is_assumed(name: str, prefix: str, tmp_pat
     saved(name, prefix, GROUPED, tmp_path / "w")
     found = read(tmp_path / "w")
     assert "norm_groups is 32 and stride_in 3x3" in found.assumed[0]
+    assert found.recipe.color == "bgr"
+    assert "RGB" not in found.assumed[1]
     write(found, tmp_path / "again.npz")
     assert read(tmp_path / "again.npz").assumed == found.assumed
 

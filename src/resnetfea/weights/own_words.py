@@ -67,6 +67,8 @@ ASSUMED = {
 RESNEXTS = ("maskrcnn-benchmark", "detectron2", "detectron1")
 OF_A_RESNEXT = "stride_in is 3x3, as in its configurations with a ResNeXt"
 X_101_STD = (57.375, 57.12, 58.395)  # of detectron2's alone (PIXEL_STD), but not of its X-152
+PIXELS_OF_X_101 = "the pixels are as its configurations with X-101-32x8d have them (MODEL.PIXEL_STD)"
+PIXELS_OF_MMDETS_GN = "the pixels are as its configs/gn have them: BGR, std 1"
 OF_GROUP_NORMS = "norm_groups is 32 and stride_in 3x3, as in its configurations with group norm"
 OF_A_GRAPH = ("the pixels are as for torchvision's V1 weights; a graph does not tell",)
 
@@ -98,8 +100,10 @@ def _assumed(name: str, variant: Variant) -> tuple[str, str]:
     network, pixels = ASSUMED.get(name, ("", ""))
     if network and variant.norm == "group":
         network = OF_GROUP_NORMS
+        pixels = PIXELS_OF_MMDETS_GN if name == "mmdet" else pixels
     elif variant.groups > 1 and name in RESNEXTS:
         network = OF_A_RESNEXT
+        pixels = PIXELS_OF_X_101 if name == "detectron2" and variant.depth == 101 else pixels
     return network, pixels
 
 
