@@ -58,6 +58,15 @@ def test_each_group_norm_as_its_source_spells_it() -> None:
     }
 
 
+def test_group_norms_with_a_tensor_less(tmp_path: Path) -> None:
+    for ecosystem, prefix in NORMED:
+        truth = file_of(GROUP_NORM, ecosystem, prefix, tmp_path / "w")
+        theirs = {key: prefix + ecosystem.theirs(key) for key in truth if key != "layer3.1.bn2.bias"}
+        save_file({theirs[key]: truth[key] for key in theirs}, tmp_path / "w")
+        with pytest.raises(ResnetFeaError, match=r"ResNet: missing \(1\): layer3\.1\.bn2\.bias$"):
+            read(tmp_path / "w")
+
+
 def test_group_norms_whose_names_do_not_tell_are_refused(tmp_path: Path) -> None:
     file_of(GROUP_NORM, NAMED["torchvision"], "", tmp_path / "w")
     with pytest.raises(ResnetFeaError, match="group norm, or with norms folded away"):

@@ -78,6 +78,8 @@ def match(raw: RawFile, in_file: int) -> Match:
     found = plain(taken, ecosystem)
     heads = {name: found.pop(name) for name in HEADS if name in found}
     other = not_plain.known_as({name: array.shape for name, array in raw.tensors.items()})
+    if other == not_plain.NO_STATISTICS and ecosystem.variant.norm == "group":
+        other = None  # under this ecosystem's names they do tell
     if not found and other:
         raise ResnetFeaError(f"no plain ResNet: this is {other}")
     if not found:
