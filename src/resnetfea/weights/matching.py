@@ -1,9 +1,8 @@
-"""From a container's named tensors to a backbone: whose names they are, and whether all of it is there."""
+"""From a container's named tensors to a backbone: whether all of it is there, and what lies beside it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +14,11 @@ from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, fpn_names, not_plain, own_words
 from resnetfea.weights import card as cards
 from resnetfea.weights.arrays import MAX_TENSORS, as_float32
-from resnetfea.weights.ecosystem import WRAPPERS, Ecosystem
+from resnetfea.weights.ecosystem import Ecosystem
 from resnetfea.weights.ecosystems import ECOSYSTEMS
 from resnetfea.weights.folding import plain
-from resnetfea.weights.group_norms import GROUP_NORMS
 from resnetfea.weights.raw import RawFile
+from resnetfea.weights.recognition import recognise
 
 MAX_NAME, MAX_NAMES = 1000, 2 << 20  # characters of one name and of all: each is held against some 200 patterns
 MAX_BACKBONE = 600 << 20  # bytes of float32; Wide ResNet-101-2 has 485 MiB
@@ -117,33 +116,6 @@ def match(raw: RawFile, in_file: int) -> Match:
         left_out=(*left_out, *raw.beside),
         problems=(f"this is {other}", *problems) if other and problems else problems,
     )
-
-
-def recognise(names: Iterable[str]) -> tuple[Ecosystem, str, str]:
-    """Under which ecosystem, wrapper and prefix most of these names are known as the backbone's.
-
-    Where several share the backbone's names, what stands beside it decides; then group norms, if norms are there and
-    none has statistics; then the first of the table.
-    """
-    given = frozenset(names)
-    candidates = [
-        (ecosystem, wrapper, prefix)
-        for wrapper in WRAPPERS
-        if not wrapper or any(name.startswith(wrapper) for name in given)
-        for ecosystem in (*ECOSYSTEMS, *GROUP_NORMS)
-        for prefix in ecosystem.prefixes
-    ]
-    hits = [ecosystem.hits(given, wrapper, prefix) for ecosystem, wrapper, prefix in candidates]
-    best = [one for one, count in zip(candidates, hits, strict=True) if count == max(hits)]
-    beside = [sum(ecosystem.is_beside(name, wrapper) for name in given) for ecosystem, wrapper, _ in best]
-    ranks = [(count, _has_group_norms(given, *one)) for count, one in zip(beside, best, strict=True)]
-    return best[ranks.index(max(ranks))]
-
-
-def _has_group_norms(given: frozenset[str], ecosystem: Ecosystem, wrapper: str, prefix: str) -> bool:
-    """Whether this table is of group norms, and some are there: convolutions alone are every ResNet's."""
-    found = ecosystem.found(given, wrapper, prefix).values() if ecosystem.variant.norm == "group" else ()
-    return any(re.search(r"(bn\d|downsample\.1)\.\w+$", name) for name in found)
 
 
 def check(
