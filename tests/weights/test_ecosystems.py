@@ -14,7 +14,7 @@ from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, read
 from resnetfea.weights.ecosystem import WRAPPERS, Ecosystem
 from resnetfea.weights.ecosystems import ECOSYSTEMS
-from resnetfea.weights.matching import recognise
+from resnetfea.weights.recognition import recognise
 
 Array = NDArray[np.float32]
 DEPTHS = {50: 265, 101: 520, 152: 775}  # tensors: five for each convolution and its norm

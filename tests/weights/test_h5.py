@@ -208,6 +208,14 @@ def lose_bias(variables: Named) -> None:
     del variables["conv3_block1_2_conv/bias"]
 
 
+def count_bias(variables: Named) -> None:
+    variables["conv3_block1_2_conv/bias"] = np.arange(4, dtype=np.int32)
+
+
+def lose_bias_in_nan(variables: Named) -> None:
+    variables["conv3_block1_2_conv/bias"] = np.full(4, np.nan, np.float32)
+
+
 def enlarge_bias(variables: Named) -> None:
     variables["conv3_block1_2_conv/bias"] = np.zeros(99, np.float32)
 
@@ -219,6 +227,8 @@ DAMAGES: list[tuple[Callable[[Named], None], str]] = [
     (transpose, re.escape(VICTIM)),
     (lose_bias, r"missing \(1\): layer2\.0\.conv2\.bias"),
     (enlarge_bias, "conv3_block1_2_conv/bias"),
+    (count_bias, "conv3_block1_2_conv/bias holds int32"),
+    (lose_bias_in_nan, "conv3_block1_2_conv/bias holds numbers that are not finite$"),
 ]
 
 

@@ -135,7 +135,6 @@ def dilated() -> Net:
 
 
 KINDS = {
-    resnext: "a ResNeXt .*32 groups",
     squeezed: "an SE-ResNet",
     deep_stem: "a ResNet with a deep stem",
     clip: "CLIP's ResNet",
@@ -156,6 +155,13 @@ def test_kinds(kind: object, tmp_path: Path) -> None:
     with pytest.raises(ResnetFeaError, match=f"it seems to be {KINDS[kind]}") as caught:  # type: ignore[index]
         look(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_resnext_is_not_suspected(tmp_path: Path) -> None:
+    """They are read, so that what is wrong with this one (no stage has a stride) is not that it is a ResNeXt."""
+    (tmp_path / "w.onnx").write_bytes(resnext().bytes())
+    with pytest.raises(ResnetFeaError, match="cannot be read as weights: its layers differ"):
+        look(tmp_path / "w.onnx")
 
 
 def test_a_plain_one_is_not_suspected(tmp_path: Path) -> None:

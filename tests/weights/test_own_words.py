@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from data.tiny import weights
+from data.tiny import TINY, weights
 from resnetfea.errors import ResnetFeaError
+from resnetfea.network.variant import Variant
 from resnetfea.weights import look, read, recipe
 from resnetfea.weights.ecosystems import ECOSYSTEMS
+from resnetfea.weights.group_norms import GROUP_NORMS
 from resnetfea.weights.known import KNOWN
+from resnetfea.weights.own_words import X_101_STD
 from resnetfea.weights.recipe import Recipe
 from resnetfea.weights.writing import write
+from rich_weights import rich_state
 from weights.making import Arrays, safetensors_of
 from weights.making_pickles import checkpoint
 
@@ -159,6 +163,87 @@ def test_a_dilated_backbone_is_refused(setting: str, tmp_path: Path) -> None:
     usual = CAFFE.replace("depth=50", "depth=50, strides=(1, 2, 2), dilations=(1, 1, 1)")
     (tmp_path / "w.pth").write_bytes(checkpoint({"meta": {"cfg": usual}, "state_dict": dict(named("mmdet"))}))
     assert read(tmp_path / "w.pth").variant.stride_in == "1x1"
+
+
+RESNEXT = replace(TINY, groups=2, width_per_group=1)
+GROUPED = Variant(stem_channels=32, res2_channels=64, width_per_group=32, norm="group", norm_groups=32)
+
+
+def saved(name: str, prefix: str, variant: Variant, path: Path, more: Arrays | None = None) -> None:
+    """A file of this ecosystem, with norms of this kind."""
+    ecosystem = next(one for one in (*GROUP_NORMS, *ECOSYSTEMS) if one.name == name and alike(one.variant, variant))
+    tensors = {prefix + ecosystem.theirs(key): array for key, array in rich_state(variant, 1).items()}
+    if ecosystem.fused:
+        tensors = {key: array for key, array in tensors.items() if "running_" not in key}
+    save_file({**tensors, **(more or {})}, path)
+
+
+def alike(one: Variant, other: Variant) -> bool:
+    return (one.norm == "group") == (other.norm == "group")
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "depth", "stride", "std"),
+    [
+        ("detectron1", "", 101, "3x3", (1.0, 1.0, 1.0)),
+        ("maskrcnn-benchmark", "backbone.body.", 101, "3x3", (1.0, 1.0, 1.0)),
+        ("detectron2", "backbone.bottom_up.", 101, "3x3", (57.375, 57.12, 58.395)),
+        ("detectron2", "backbone.bottom_up.", 152, "3x3", (1.0, 1.0, 1.0)),
+        ("torchvision", "", 50, "3x3", recipe.TORCHVISION.std),
+    ],
+)
+def test_a_resnext_has_its_stride_in_the_3x3(
+    name: str, prefix: str, depth: int, stride: str, std: tuple[float, ...], tmp_path: Path
+) -> None:
+    """STRIDE_IN_1X1 is False in all of FAIR's configurations with one, unlike with MSRA's ResNets."""
+    saved(name, prefix, replace(RESNEXT, depth=depth), tmp_path / "w")
+    found = read(tmp_path / "w")
+    assert (found.ecosystem, found.variant.groups) == (name, 2)
+    assert (found.variant.stride_in, found.recipe.std) == (stride, std)
+    assert any("ResNeXt" in sentence for sentence in found.assumed) == (name != "torchvision")
+    assert any("X-101" in sentence for sentence in found.assumed) == (std[0] == X_101_STD[0])
+    write(found, tmp_path / "again.npz")
+    again = read(tmp_path / "again.npz")
+    assert (again.variant, again.recipe, again.assumed) == (found.variant, found.recipe, found.assumed)
+
+
+def test_a_resnexts_own_pixels(tmp_path: Path) -> None:
+    saved("detectron2", "backbone.bottom_up.", replace(RESNEXT, depth=101), tmp_path / "w", dict(pixels(*MSRA)))
+    found = read(tmp_path / "w")
+    assert (found.recipe, found.recipe_of, found.variant.stride_in) == (recipe.DETECTRON2, "the file itself", "3x3")
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("maskrcnn-benchmark", "backbone.body."), ("detectron2", "backbone.bottom_up."), ("mmdet", "")]
+)
+def test_the_number_of_a_norms_groups_is_assumed(name: str, prefix: str, tmp_path: Path) -> None:
+    saved(name, prefix, GROUPED, tmp_path / "w")
+    found = read(tmp_path / "w")
+    assert "norm_groups is 32 and stride_in 3x3" in found.assumed[0]
+    assert found.recipe.color == "bgr"
+    assert "RGB" not in found.assumed[1]
+    write(found, tmp_path / "again.npz")
+    assert read(tmp_path / "again.npz").assumed == found.assumed
+
+
+@pytest.mark.parametrize(("groups", "problem"), [(16, ""), (0, "num_groups=0"), (24, "num_groups=24")])
+def test_a_configured_number_of_groups(groups: int, problem: str, tmp_path: Path) -> None:
+    config = CAFFE.replace("type='BN', requires_grad=False", f"type='GN', num_groups={groups}")
+    saved("mmdet", "backbone.", GROUPED, tmp_path / "w")
+    tensors = dict(load_file(tmp_path / "w"))
+    (tmp_path / "w.pth").write_bytes(checkpoint({"meta": {"cfg": config}, "state_dict": tensors}))
+    found = look(tmp_path / "w.pth")
+    assert found.variant.norm_groups == (32 if problem else groups)
+    assert [problem in sentence for sentence in found.problems] == [True] * bool(problem)
+
+
+def test_a_configured_resnext(tmp_path: Path) -> None:
+    """Its class has a ResNet's settings, and is asked for them."""
+    config = CAFFE.replace("'ResNet'", "'ResNeXt'").replace("depth=50", "depth=50, strides=(1, 2, 1, 1)")
+    (tmp_path / "w.pth").write_bytes(checkpoint({"meta": {"cfg": config}, "state_dict": dict(named("mmdet"))}))
+    found = look(tmp_path / "w.pth")
+    assert found.variant.stride_in == "1x1"
+    assert "strides=1,2,1,1" in found.problems[0]
 
 
 def test_a_last_stage_with_holes(tmp_path: Path) -> None:

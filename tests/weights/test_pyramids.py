@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from safetensors.numpy import save_file
 
 from data.tiny import TINY, weights
 from resnetfea import Weights, read
+from resnetfea.errors import ResnetFeaError
 from resnetfea.weights.ecosystems import ECOSYSTEMS
 from resnetfea.weights.fpn_names import norm_of
 from resnetfea.weights.writing import write
@@ -112,7 +114,31 @@ def test_retinanets(name: str, top: str, tmp_path: Path) -> None:
     assert found.left_out == ()
     assert set(theirs) == set(found.unused)
     one = next(key for key in theirs if key.endswith(("p7.bias", "fpn_7_b")))
-    assert with_body(name, {key: theirs[key] for key in theirs if key != one}, tmp_path / "w").fpn == {}
+    with pytest.raises(ResnetFeaError, match=r"missing from its feature pyramid: fpn\.extra_blocks\.p7\.bias"):
+        with_body(name, {key: theirs[key] for key in theirs if key != one}, tmp_path / "w")
+
+
+DAMAGES: list[tuple[Callable[[State, str], object], str]] = [  # what happens to a tensor, and what the error says
+    (lambda file, key: file.pop(key), r"missing from its feature pyramid: {ours}$"),
+    (lambda file, key: file.update({key + "x": file.pop(key)}), r"{ours}; unknown \(1\): {key}x$"),
+    (lambda file, key: file.update({key: file[key][1:]}), r"wrong shape \(1\): {key} is"),
+    (lambda file, key: file.update({key: np.array(1, np.float32)}), r"wrong shape \(1\): {key} is \(\)"),
+    (lambda file, key: file.update({key: file[key] * np.nan}), r"{key} holds numbers that are not finite$"),
+    (lambda file, key: file.update({key: file[key].astype(np.int32)}), r"{key} holds int32"),
+]
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGES, ids=["gone", "renamed", "cut", "scalar", "nan", "integers"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_one_tensor_wrong(norm: str, damage: Callable[[State, str], object], reason: str, tmp_path: Path) -> None:
+    """A whole pyramid but for one tensor is a damaged one, not another kind: half of it loaded helps nobody."""
+    for ours in (names := list(pyramid(norm=norm))):
+        if names.index(ours) % 5 == 0 or ours.endswith(".3.0.weight"):
+            file, key = dict(pyramid(norm=norm)), f"backbone.{ours}"
+            file = {f"backbone.{name}": array for name, array in file.items()}
+            damage(file, key)
+            with pytest.raises(ResnetFeaError, match=reason.format(ours=re.escape(ours), key=re.escape(key))):
+                with_body("torchvision-detection", file, tmp_path / "w")
 
 
 MMDET = (("fpn.inner_blocks", "neck.lateral_convs"), ("fpn.layer_blocks", "neck.fpn_convs"))
@@ -180,11 +206,10 @@ def test_what_mmdets_further_levels_are_computed_from_no_file_tells(further: dic
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
-        ("fpn.inner_blocks.1.0.weight", (WIDTH, 8, 1, 1)),  # c2's channels where c4's belong
         ("fpn.inner_blocks.3.0.weight", (WIDTH, 64, 1, 1)),  # a fourth lateral without an output
         ("fpn.layer_blocks.0.1.weight", (WIDTH,)),  # one norm, beside biases
         ("fpn.extra_blocks.p6.weight", (WIDTH, 64, 3, 3)),  # p6 without p7
-        ("fpn.layer_blocks.2.0.weight", ()),
+        ("fpn.extra_blocks.p7.bias", (WIDTH,)),
     ],
 )
 def test_no_pyramid_is_made_up(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:

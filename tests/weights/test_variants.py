@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from resnetfea.convert import convert
 from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import Variant
-from resnetfea.weights import read, safetensors_file
+from resnetfea.weights import look, read, safetensors_file
 from resnetfea.weights.card import Card
 from resnetfea.weights.ecosystem import Ecosystem
 from resnetfea.weights.ecosystems import ECOSYSTEMS
@@ -58,6 +58,15 @@ def test_each_group_norm_as_its_source_spells_it() -> None:
     }
 
 
+def test_group_norms_with_a_tensor_less(tmp_path: Path) -> None:
+    for ecosystem, prefix in NORMED:
+        truth = file_of(GROUP_NORM, ecosystem, prefix, tmp_path / "w")
+        theirs = {key: prefix + ecosystem.theirs(key) for key in truth if key != "layer3.1.bn2.bias"}
+        save_file({theirs[key]: truth[key] for key in theirs}, tmp_path / "w")
+        with pytest.raises(ResnetFeaError, match=r"ResNet: missing \(1\): layer3\.1\.bn2\.bias$"):
+            read(tmp_path / "w")
+
+
 def test_group_norms_whose_names_do_not_tell_are_refused(tmp_path: Path) -> None:
     file_of(GROUP_NORM, NAMED["torchvision"], "", tmp_path / "w")
     with pytest.raises(ResnetFeaError, match="group norm, or with norms folded away"):
@@ -71,6 +80,15 @@ def test_batch_norms_that_lost_some_statistics_are_no_group_norms(tmp_path: Path
     save_file(kept, tmp_path / "w")
     with pytest.raises(ResnetFeaError, match=r"missing \(.*bn1\.running_mean"):
         read(tmp_path / "w")
+
+
+def test_convolutions_alone_are_no_group_norms(tmp_path: Path) -> None:
+    """Without any norm nothing tells, and the first table that knows the names says what is missing."""
+    for name, prefix in (("torchvision", ""), ("detectron2", ""), ("maskrcnn-benchmark", "backbone.body.")):
+        truth = {key: array for key, array in rich_state(SMALL, 3).items() if array.ndim == 4}
+        save_file({prefix + NAMED[name].theirs(key): array for key, array in truth.items()}, tmp_path / "w")
+        found = look(tmp_path / "w")
+        assert (found.ecosystem, found.variant.norm, len(found.missing)) == (name, "affine", 212)
 
 
 def test_channels_that_32_groups_do_not_divide(tmp_path: Path) -> None:

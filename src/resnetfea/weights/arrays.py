@@ -38,7 +38,8 @@ def from_bytes(dtype: str, shape: tuple[int, ...], data: bytes | memoryview) -> 
     if not is_possible(shape) or math.prod(shape) * item_bytes(dtype) != len(data):
         raise ResnetFeaError(f"{len(data)} bytes are there for a {dtype} tensor of shape {shape}")
     if dtype == BFLOAT16:
-        upper = np.frombuffer(data, "<u2").astype(np.uint32) << 16
+        upper = np.frombuffer(data, "<u2").astype(np.uint32)
+        upper <<= 16
         return upper.view(np.float32).reshape(shape)
     return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
 

@@ -41,10 +41,15 @@ def _turned(array: NDArray[Any]) -> NDArray[Any]:
 def _absorb_biases(found: Arrays) -> None:
     for layer in canonical.layers(WIDEST):
         bias, mean = found.get(f"{layer.conv}.bias"), found.get(f"{layer.norm}.running_mean")
-        if bias is not None and mean is not None and bias.shape == mean.shape:
+        if bias is not None and mean is not None and bias.shape == mean.shape and _is_finite(bias):
             wide = [part.astype(np.float32) if part.dtype == np.float16 else part for part in (mean, bias)]
             found[f"{layer.norm}.running_mean"] = wide[0] - wide[1]
             del found[f"{layer.conv}.bias"]
+
+
+def _is_finite(bias: NDArray[Any]) -> bool:
+    """Else it stays, to be refused under its own name and not as a mean."""
+    return bias.dtype.kind == "f" and bool(np.isfinite(bias).all())
 
 
 def _fill_statistics(found: Arrays) -> None:

@@ -6,6 +6,7 @@ Levels count from the pyramid's first one: 0 is c2 where there are four, c3 wher
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -32,9 +33,10 @@ def from_first_level(ours: Mapping[str, str]) -> dict[str, str]:
 
 def norm_of(names: Mapping[str, Any]) -> Literal["none", "group", "batch"]:
     """What stands behind this pyramid's convolutions; a group norm has no statistics."""
-    if "fpn.layer_blocks.0.1.running_mean" in names:
+    parts = {name.split(".", 3)[3] for name in names if LEVEL.match(name)}
+    if parts & {"1.running_mean", "1.running_var"}:
         return "batch"
-    return "group" if "fpn.layer_blocks.0.1.weight" in names else "none"
+    return "group" if parts & {"1.weight", "1.bias"} else "none"
 
 
 def maps(fpn: Mapping[str, NDArray[Any]]) -> dict[str, int]:
@@ -61,25 +63,27 @@ def resize_of(recipe_of: str, unused: Iterable[str]) -> Literal["nearest", "bili
 
 
 def shapes(found: Mapping[str, NDArray[Any]], variant: Variant) -> dict[str, Shape]:
-    """The tensors of the pyramid that these are, as wide as it is; nothing where they are none that can be told."""
+    """The tensors of the plain pyramid that these are nearest to; its width is theirs by majority. Nothing for none."""
     found = {name: array for name, array in found.items() if name in ALL}
-    levels = sum(f"fpn.inner_blocks.{level}.0.weight" in found for level in range(4))
-    last = found.get(f"fpn.layer_blocks.{levels - 1}.0.weight")
-    width = len(last) if last is not None and last.ndim else 0
+    levels = 1 + max((int(place[1]) for name in found if (place := LEVEL.match(name))), default=0)
+    if levels < 2:
+        return {}
+    [(width, _)] = Counter(array.shape[:1] for array in found.values()).most_common(1)
     behind = {"none": ("0.bias",), "group": ("1.weight", "1.bias"), "batch": PARTS[2:]}[norm_of(found)]
-    entering = variant.out_channels[4 - levels :]
+    entering = [(channels,) for channels in variant.out_channels[4 - levels :]]
     table: dict[str, Shape] = {}
     for kind, size in (("inner", 1), ("layer", 3)):
         for level in range(levels):
             name = f"fpn.{kind}_blocks.{level}"
-            table[f"{name}.0.weight"] = (width, entering[level] if kind == "inner" else width, size, size)
-            table |= {f"{name}.{part}": (width,) for part in behind}
+            table[f"{name}.0.weight"] = (*width, *(entering[level] if kind == "inner" else width), size, size)
+            table |= {f"{name}.{part}": width for part in behind}
     if found.keys() & set(TOP):
         p6 = found.get(TOP[0])
         on_c5 = p6 is not None and p6.ndim == 4 and p6.shape[1] == variant.out_channels[3]
-        tops = ((width, variant.out_channels[3] if on_c5 else width, 3, 3), (width,), (width, width, 3, 3), (width,))
+        first = (*width, *(variant.out_channels[3:] if on_c5 else width), 3, 3)
+        tops = (first, width, (*width, *width, 3, 3), width)
         table |= dict(zip(TOP, tops, strict=True))
-    return table if levels > 1 and width and table.keys() == found.keys() else {}
+    return table
 
 
 def _less(found: re.Match[str], first: int) -> str:

@@ -1,8 +1,8 @@
-"""From a container's named tensors to a backbone: whose names they are, and whether all of it is there."""
+"""From a container's named tensors to a backbone: whether all of it is there, and what lies beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,11 @@ from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, fpn_names, not_plain, own_words
 from resnetfea.weights import card as cards
 from resnetfea.weights.arrays import MAX_TENSORS, as_float32
-from resnetfea.weights.ecosystem import WRAPPERS, Ecosystem
+from resnetfea.weights.ecosystem import Ecosystem
 from resnetfea.weights.ecosystems import ECOSYSTEMS
 from resnetfea.weights.folding import plain
-from resnetfea.weights.group_norms import GROUP_NORMS
 from resnetfea.weights.raw import RawFile
+from resnetfea.weights.recognition import recognise
 
 MAX_NAME, MAX_NAMES = 1000, 2 << 20  # characters of one name and of all: each is held against some 200 patterns
 MAX_BACKBONE = 600 << 20  # bytes of float32; Wide ResNet-101-2 has 485 MiB
@@ -69,11 +69,7 @@ def match(raw: RawFile, in_file: int) -> Match:
         raise ResnetFeaError(f"holds no tensors of a network, only {beside}; {OTHERS}")
     _check_names(raw.tensors)
     ecosystem, wrapper, prefix = recognise(raw.tensors)
-    own = own_words.told(ecosystem, raw, wrapper)
     card = cards.from_json(raw.card) if raw.card is not None else None
-    if card is not None:
-        own = own_words.of_card(card)
-    ecosystem = replace(ecosystem, variant=own.variant, recipe=own.recipe)
     ours = fpn_names.from_first_level(ecosystem.found(raw.tensors, wrapper, prefix))
     theirs = _one_to_one(ours)
     taken = {name: raw.tensors[theirs[name]] for name in theirs}
@@ -81,20 +77,31 @@ def match(raw: RawFile, in_file: int) -> Match:
     found = plain(taken, ecosystem)
     heads = {name: found.pop(name) for name in HEADS if name in found}
     other = not_plain.known_as({name: array.shape for name, array in raw.tensors.items()})
+    if other == not_plain.NO_STATISTICS and ecosystem.variant.norm == "group":
+        other = None  # under this ecosystem's names they do tell
     if not found and other:
         raise ResnetFeaError(f"no plain ResNet: this is {other}")
     if not found:
         known, first = ", ".join(dict.fromkeys(one.name for one in ECOSYSTEMS)), ", ".join([*raw.tensors][:4])
         raise ResnetFeaError(f"holds no ResNet under the names of {known}; its names begin with {first}")
-    variant = canonical.fit({name: array.shape for name, array in found.items()}, ecosystem.variant)
+    sizes = {name: array.shape for name, array in found.items()}
+    if card is not None:
+        own = own_words.of_card(card)
+    else:
+        own = own_words.told(ecosystem, raw, wrapper, canonical.fit(sizes, ecosystem.variant))
+    ecosystem = replace(ecosystem, variant=own.variant, recipe=own.recipe)
+    variant = canonical.fit(sizes, ecosystem.variant)
     checked = check(found, variant, theirs, in_file, ecosystem)
     unused = [name for name in raw.tensors if ours.get(name, canonical.FC[0]) in HEADS]
     unknown = [name for name in unused if name not in ours and not ecosystem.is_beside(name, wrapper)]
     problems = checked.problems + ((f"unknown ({len(unknown)}): {', '.join(unknown)}",) if unknown else ())
     problems += own.problems + (card.differences(variant) if card is not None else ())
-    fc, fpn = (_complete(heads, shapes(heads, variant)) for shapes in (canonical.fc_shapes, fpn_names.shapes))
-    if any(name not in ours and ecosystem.is_neck(name, wrapper) for name in unused):
+    fc = _complete(heads, canonical.fc_shapes(heads, variant))
+    fpn, damage = _pyramid(heads, variant, theirs)
+    others = [name for name in unused if name not in ours and ecosystem.is_neck(name, wrapper)]
+    if others:
         fpn = {}  # with more than the rules know it is another pyramid
+    problems += (*damage, *([f"unknown ({len(others)}): {', '.join(others)}"] if damage and others else ()))
     left_out = [name for name in unused if ours.get(name) not in (*fc, *fpn)]
     return Match(
         ecosystem=ecosystem,
@@ -109,24 +116,6 @@ def match(raw: RawFile, in_file: int) -> Match:
         left_out=(*left_out, *raw.beside),
         problems=(f"this is {other}", *problems) if other and problems else problems,
     )
-
-
-def recognise(names: Iterable[str]) -> tuple[Ecosystem, str, str]:
-    """Under which ecosystem, wrapper and prefix most of these names are known as the backbone's.
-
-    Where several share the backbone's names, what stands beside it decides; then the first of the table.
-    """
-    given = frozenset(names)
-    candidates = [
-        (ecosystem, wrapper, prefix)
-        for wrapper in WRAPPERS
-        if not wrapper or any(name.startswith(wrapper) for name in given)
-        for ecosystem in (*GROUP_NORMS, *ECOSYSTEMS)  # of two that know all its norms, the one without statistics
-        for prefix in ecosystem.prefixes
-    ]
-    hits = [ecosystem.hits(given, wrapper, prefix) for ecosystem, wrapper, prefix in candidates]
-    best = [one for one, count in zip(candidates, hits, strict=True) if count == max(hits)]
-    return max(best, key=lambda one: sum(one[0].is_beside(name, one[1]) for name in given))
 
 
 def check(
@@ -156,15 +145,16 @@ def check(
             continue
         if found[name].shape != shape:
             misshapen.append(f"{theirs.get(name, name)} is {found[name].shape} where {shape} belongs")
-        elif name in wanted:
-            try:
-                exact[name] = _sound(name, found[name], variant.bn_eps)
-            except ResnetFeaError as error:
-                unsound.setdefault(str(error), []).append(theirs.get(name, name))
+            continue
+        try:
+            exact[name] = _sound(name, found[name], variant.bn_eps)
+        except ResnetFeaError as error:
+            unsound.setdefault(str(error), []).append(theirs.get(name, name))
     for why, names in unsound.items():  # quantised weights would else be 265 sentences
         problems.append(f"{names[0]} {why}" + (f"; so do {len(names) - 1} more" if len(names) > 1 else ""))
     if misshapen:
         problems.append(f"wrong shape ({len(misshapen)}): {', '.join(sorted(misshapen))}")
+    exact = {name: array for name, array in exact.items() if name in wanted}
     return Checked(tensors=exact, missing=tuple(missing), problems=tuple(problems))
 
 
@@ -201,6 +191,27 @@ def _complete(heads: Mapping[str, NDArray[Any]], shapes: Mapping[str, canonical.
         return {name: _sound(name, heads[name]) for name in shapes}
     except ResnetFeaError:
         return {}
+
+
+def _pyramid(
+    heads: Mapping[str, NDArray[Any]], variant: Variant, theirs: Mapping[str, str]
+) -> tuple[Floats, tuple[str, ...]]:
+    """The pyramid where it is whole and plain, and a sentence where it is but for one tensor; else it is another."""
+    table = fpn_names.shapes(heads, variant)
+    off = [name for name, shape in table.items() if name not in heads or heads[name].shape != shape]
+    if len(off) > 1 or not heads.keys() <= {*table, *canonical.FC}:
+        return {}, ()
+    for name in off:
+        if name not in heads:
+            return {}, (f"missing from its feature pyramid: {name}",)
+        return {}, (f"wrong shape (1): {theirs[name]} is {heads[name].shape} where {table[name]} belongs",)
+    found = {}
+    for name in table:
+        try:
+            found[name] = _sound(name, heads[name])
+        except ResnetFeaError as error:
+            return {}, (f"{theirs[name]} {error}",)
+    return found, ()
 
 
 def _check_names(names: Collection[str]) -> None:

@@ -27,6 +27,7 @@ BY_NAME = (
     ),
     (r".*denseblock.*", "DenseNet"),
 )  # fmt: skip
+NO_STATISTICS = "a ResNet with group norm, or with norms folded away: without statistics these names do not tell which"
 CONV = r"(.*\.)?layer1\.\d+\.conv{}\.weight"
 
 
@@ -43,7 +44,7 @@ def known_as(shapes: Mapping[str, Shape]) -> str | None:
         return "ResNet-18 or -34: its blocks have two 3x3 convolutions instead of a bottleneck"
     norms = [name for name in shapes if re.fullmatch(r"(.*\.)?(bn1|layer\d\.\d+\.bn\d)\.(weight|running_mean)", name)]
     if norms and not any(name.endswith("running_mean") for name in norms):
-        return "a ResNet with group norm, or with norms folded away: without statistics these names do not tell which"
+        return NO_STATISTICS
     return None
 
 

@@ -29,8 +29,6 @@ def seems(graph: Graph) -> str | None:
         return "a network of depthwise convolutions (MobileNet, EfficientNet, ...)"
     if len(sums) < LEAST_SUMS:
         return "a network without shortcuts (VGG, DenseNet, ...)"
-    if groups:
-        return f"a ResNeXt (convolutions in {groups.popitem()[0]} groups)"
     if operators["MatMul"] and operators["Softmax"] and operators["AveragePool"] and _is_deep_stem(graph):
         return "CLIP's ResNet (a stem of three convolutions, attention pooling)"
     if sum(operators[name] for name in SQUEEZES) > 1 and any(operators[name] for name in GATES):

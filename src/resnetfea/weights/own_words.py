@@ -61,6 +61,15 @@ ASSUMED = {
     ),
     "keras": ("", "the pixels are as keras.applications.resnet.preprocess_input makes them"),
 }  # fmt: skip
+# All of FAIR's ResNeXts are "C2 models": detectron2 989f52d, configs/COCO-Detection/faster_rcnn_X_101_32x8d_FPN_3x.yaml
+# and Misc/*_X_152_32x8d_*; maskrcnn-benchmark c811e23, configs/e2e_faster_rcnn_X_101_32x8d_FPN_1x.yaml; Detectron
+# 2f8161e, configs/12_2017_baselines/e2e_faster_rcnn_X-101-32x8d-FPN_1x.yaml
+RESNEXTS = ("maskrcnn-benchmark", "detectron2", "detectron1")
+OF_A_RESNEXT = "stride_in is 3x3, as in its configurations with a ResNeXt"
+X_101_STD = (57.375, 57.12, 58.395)  # of detectron2's alone (PIXEL_STD), but not of its X-152
+PIXELS_OF_X_101 = "the pixels are as its configurations with X-101-32x8d have them (MODEL.PIXEL_STD)"
+PIXELS_OF_MMDETS_GN = "the pixels are as its configs/gn have them: BGR, std 1"
+OF_GROUP_NORMS = "norm_groups is 32 and stride_in 3x3, as in its configurations with group norm"
 OF_A_GRAPH = ("the pixels are as for torchvision's V1 weights; a graph does not tell",)
 
 
@@ -81,18 +90,33 @@ def of_card(card: Card) -> Told:
     if card.recipe_of.startswith("assumed"):
         still = OF_A_GRAPH
     elif card.recipe_of in (card.ecosystem, ITS_OWN) and not known.with_sha256(card.sha256):
-        network, pixels = ASSUMED.get(card.ecosystem, ("", ""))
+        network, pixels = _assumed(card.ecosystem, card.variant)
         still = tuple(sentence for sentence in (network, pixels if card.recipe_of != ITS_OWN else "") if sentence)
     return Told(variant=card.variant, recipe=card.recipe, recipe_of=card.recipe_of, assumed=still)
 
 
-def told(ecosystem: Ecosystem, raw: RawFile, wrapper: str) -> Told:
-    """The ecosystem's variant and recipe, or what the file says instead."""
+def _assumed(name: str, variant: Variant) -> tuple[str, str]:
+    """ASSUMED for this network of that ecosystem."""
+    network, pixels = ASSUMED.get(name, ("", ""))
+    if network and variant.norm == "group":
+        network = OF_GROUP_NORMS
+        pixels = PIXELS_OF_MMDETS_GN if name == "mmdet" else pixels
+    elif variant.groups > 1 and name in RESNEXTS:
+        network = OF_A_RESNEXT
+        pixels = PIXELS_OF_X_101 if name == "detectron2" and variant.depth == 101 else pixels
+    return network, pixels
+
+
+def told(ecosystem: Ecosystem, raw: RawFile, wrapper: str, shaped: Variant) -> Told:
+    """The ecosystem's variant and recipe, or what the file says instead. `shaped`: the same with the tensors' sizes."""
     variant, recipe, recipe_of = ecosystem.variant, ecosystem.recipe, ecosystem.name
     by_author = BY_AUTHOR.get((ecosystem.name, raw.author.lower()))
     if by_author:
         return Told(**by_author, recipe_of=ecosystem.name)
-    network, pixels = ASSUMED.get(ecosystem.name, ("", ""))
+    network, pixels = _assumed(ecosystem.name, shaped)
+    if shaped.groups > 1 and ecosystem.name in RESNEXTS:
+        variant = replace(variant, stride_in="3x3")
+        recipe = replace(recipe, std=X_101_STD) if ecosystem.name == "detectron2" and shaped.depth == 101 else recipe
     problems: tuple[str, ...] = ()
     stored = tuple(raw.tensors.get(f"{wrapper}pixel_{part}") for part in ("mean", "std"))
     if ecosystem.name == "detectron2" and (found := _stored_pixels(*stored)):
@@ -100,14 +124,15 @@ def told(ecosystem: Ecosystem, raw: RawFile, wrapper: str) -> Told:
         if set(found.std) != {1.0}:
             # every configuration of detectron2 that has a std has STRIDE_IN_1X1 False: MSRA's conv1 has absorbed it
             variant = replace(variant, stride_in="3x3")
-            network = "stride_in is 3x3, as the file's pixel_std is not 1: its weights are not MSRA's"
+            if shaped.norm != "group":
+                network = "stride_in is 3x3, as the file's pixel_std is not 1: its weights are not MSRA's"
     elif ecosystem.name == "detectron2" and stored[0] is not None:
         pixels += "; its pixel_mean and pixel_std are none that could be understood"
     elif ecosystem.name in ("mmdet", "mmpretrain", "torchvision") and raw.config:
         config = re.sub(r"\s", "", raw.config[:MAX_CONFIG]).replace('"', "'")
         starts = islice(re.finditer(r"\bbackbone=dict\(", config), MAX_BODIES)
         bodies = {_body(config, start.end()) for start in starts}
-        backbones = {body for body in bodies if re.search(r"\btype='(\w+\.)?ResNet'", body)}
+        backbones = {body for body in bodies if re.search(r"\btype='(\w+\.)?ResNeX?t'", body)}
         if len(backbones) == 1:
             variant, problems, network = *_of_backbone(backbones.pop(), variant), ""
         if found := _config_pixels(config):
@@ -171,6 +196,12 @@ def _of_backbone(body: str, variant: Variant) -> tuple[Variant, tuple[str, ...]]
     if eps and 0 <= float(eps[1]) < 1:
         changed["bn_eps"] = float(eps[1])
     problems = []
+    groups = re.search(r"\bnum_groups=(\d{1,3})\b", body)
+    if groups and variant.norm == "group":
+        changed["norm_groups"] = int(groups[1])
+        if not int(groups[1]) or variant.stem_channels % int(groups[1]):
+            problems.append(f"its configuration has num_groups={groups[1]}, which divides no ResNet's channels")
+            del changed["norm_groups"]
     found = {setting: re.search(rf"\b{setting}=[\[(]([\d,]+)[\])]", body) for setting in USUAL}
     settings = {setting: match[1].rstrip(",") for setting, match in found.items() if match}
     dilated = re.fullmatch(r"1,1,1,(\d{1,2})", settings.get("dilations", ""))
