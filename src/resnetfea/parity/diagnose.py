@@ -30,7 +30,7 @@ class Diagnosis:
 
     Attributes:
         differences: as few as explain the reference, the input's first, then in order of execution.
-        unexplained: the layers, and the error of each, that nothing explains.
+        unexplained: what nothing explains, layers or the input, and why not.
         hurried: the time ran out before all pairs of causes had been tried.
         segments, agreeing: in how many pieces the reference could be cut, and how many agree once all is assumed.
         tried: how many times a piece was computed.
@@ -38,7 +38,7 @@ class Diagnosis:
     """
 
     differences: tuple[Difference, ...]
-    unexplained: tuple[tuple[str, float], ...]
+    unexplained: tuple[tuple[str, str], ...]
     hurried: bool
     segments: int
     agreeing: int
@@ -50,9 +50,7 @@ class Diagnosis:
         return {
             "differences": [one.facts() for one in self.differences],
             "explained": not self.unexplained,
-            "unexplained": [
-                {"layer": name, "max_rel": error if math.isfinite(error) else None} for name, error in self.unexplained
-            ],
+            "unexplained": [{"layer": name, "why": why} for name, why in self.unexplained],
             "pieces": self.segments,
             "pieces_that_agree": self.agreeing,
             "hypotheses_computed": self.tried,
@@ -84,7 +82,10 @@ def diagnose(
     agreeing = sum(ports.error(one, search.changes) <= tolerance for one in segments)
     return Diagnosis(
         differences=(*made.differences, *_merged(ports, search)),
-        unexplained=tuple((segment.name, error) for segment, error in search.unexplained),
+        unexplained=(
+            *([("input", made.unexplained)] if made.unexplained else []),
+            *((segment.name, _unexplained(error)) for segment, error in search.unexplained),
+        ),
         hurried=search.hurried,
         segments=len(segments),
         agreeing=agreeing,
@@ -97,18 +98,22 @@ def sentence(diagnosis: Diagnosis) -> str:
     """What it comes down to."""
     count = len(diagnosis.differences)
     if diagnosis.unexplained:
-        name, error = diagnosis.unexplained[0]
-        size = f"by {error:.2g}" if math.isfinite(error) else "in its size"
-        found = f"Beside {count} that {'is' if count == 1 else 'are'} named, a" if count else "A"
-        early = " The time ran out before all pairs of causes were tried." if diagnosis.hurried else ""
+        name, why = diagnosis.unexplained[0]
+        found = f"Beside the {count} above, a" if count else "A"
+        early = " It stopped before all pairs of causes had been tried." if diagnosis.hurried else ""
         return (
-            f"{found} difference stays unexplained: {name}, given the reference's own input, differs {size}, and no "
-            f"setting, no layer's numbers and no pair of these that is known here gives it.{early}"
+            f"{found} difference stays unexplained, in {name}: {why}. {diagnosis.agreeing} of {diagnosis.segments} "
+            f"pieces agree.{early}"
         )
     if not count:
         return f"No difference: all {diagnosis.segments} pieces compute what these weights need."
-    things = "this difference explains" if count == 1 else f"these {count} differences explain"
-    return f"With all assumed, {things} the reference: all {diagnosis.agreeing} pieces agree."
+    things = "this difference" if count == 1 else f"these {count} differences"
+    return f"Explained: with {things} assumed, all {diagnosis.agreeing} pieces agree."
+
+
+def _unexplained(error: float) -> str:
+    size = f"it differs by {error:.2g} of its largest value" if math.isfinite(error) else "it is of another size"
+    return f"given the reference's own input, {size}, and no setting, no layer's numbers and no pair of these gives it"
 
 
 def _comparable(ports: Ports, reference: Trace, tolerance: float) -> list[Segment]:

@@ -46,10 +46,11 @@ class Difference(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What was found of the input."""
+    """What was found of the input; `unexplained` says why nothing makes it of its picture."""
 
     differences: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
+    unexplained: str = ""
 
 
 def differences(weights: Weights, reference: Trace, photo: Path | None = None) -> Made:
@@ -68,7 +69,7 @@ def differences(weights: Weights, reference: Trace, photo: Path | None = None) -
         return _of_picture(weights, reference.image, reference.input[0])
     if photo is not None:
         return _of_photo(weights, photo, reference.input[0])
-    return Made(notes=_without_picture(weights.recipe, reference))
+    return _without_picture(weights.recipe, reference.input[0])
 
 
 def _of_weights(weights: Weights, theirs: Weights) -> Made:
@@ -93,7 +94,7 @@ def _of_picture(weights: Weights, picture: NDArray[np.uint8], x: NDArray[np.floa
         settings = pixels.differences(inside, recipe)
     else:
         off = f"off by {line.off:.2g} of 255"
-        return Made(notes=(f"no colour order, scale, mean and std makes its input of its picture ({off})",))
+        return Made(unexplained=f"no colour order, scale, mean and std makes it of its picture ({off})")
     before = float(np.abs(normalised(picture, recipe) - x).max())
     padded = _pad(weights, (height, width), picture.shape[:2], zeros=line.off > pixels.EXACT)
     return _told(recipe, settings, f"with these weights' recipe the input is off by {before:.2g}", padded)
@@ -114,7 +115,7 @@ def _of_photo(weights: Weights, photo: Path, x: NDArray[np.float32]) -> Made:
         raise ResnetFeaError(f"{photo}: {error}") from error
     if best is None or best[0] > ROUNDED:
         nearest = f"; the nearest is off by {best[0]:.2g} of 255" if best else ""
-        return Made(notes=(f"no way of resizing and cutting {photo} that is known here makes its input{nearest}",))
+        return Made(unexplained=f"no way of resizing and cutting {photo} that is known here makes it{nearest}")
     off, changed, line = best
     settings = pixels.differences(line, recipe, levels=ROUNDED / 4)
     return _told(recipe, changed | settings, f"so the photo becomes its input but for {off:.2g} of 255")
@@ -147,15 +148,11 @@ def _box(picture: NDArray[np.uint8]) -> tuple[int, int]:
     return (int(rows[-1]) + 1, int(columns[-1]) + 1) if rows.size else (len(picture), picture.shape[1])
 
 
-def _without_picture(recipe: Recipe, reference: Trace) -> tuple[str, ...]:
+def _without_picture(recipe: Recipe, x: NDArray[np.float32]) -> Made:
     """What the numbers alone tell."""
-    black, white = (normalised(np.full((1, 1, 3), level, np.uint8), recipe)[:, 0, 0] for level in (0, 255))
-    x = reference.input[0]
-    slack = 0.01 * np.abs(white - black)
-    lowest, highest = x.min(axis=(1, 2)), x.max(axis=(1, 2))
-    if (lowest < np.minimum(black, white) - slack).any() or (highest > np.maximum(black, white) + slack).any():
-        return (
-            f"its input has numbers from {lowest.min():.3g} to {highest.max():.3g}, which these weights' recipe cannot "
-            "make of any pixel; store its picture (trace(..., image=pixels)) to learn what did",
-        )
-    return ("the recipe is not looked at: the reference does not have its picture (trace(..., image=pixels))",)
+    store = "store its picture (trace(..., image=pixels)) or give its photo (--image)"
+    settings = pixels.from_numbers(x, recipe)
+    if settings is None:
+        return Made(notes=(f"how its input was made is not looked at: {store}",))
+    made = _told(recipe, settings, "under these numbers, and not under the weights' own, its input is of whole pixels")
+    return Made(made.differences, notes=(f"the order of its input's colours is not known: {store}",))

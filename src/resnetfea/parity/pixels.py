@@ -18,6 +18,7 @@ Array = NDArray[Any]
 Settings = dict[str, Any]  # fields of Recipe
 EXACT = 0.02  # levels of a pixel (of 255) that float32 and its rounding leave
 LIKE = 2e-5  # relative, of a and b: half of what tells detectron2's mean from the nearest other
+VARIED = 24  # different numbers at least, before whole pixels are no chance
 PLAIN = Recipe(color="rgb", scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
 USUAL = (  # what others may have taken: of all that explains an input, these are likely
     recipe.TORCHVISION,
@@ -62,6 +63,27 @@ def differences(found: Line, expected: Recipe, *, levels: float = 0.0) -> Settin
     raise AssertionError("mean and std explain every line")
 
 
+def from_numbers(x: Array, expected: Recipe) -> Settings | None:
+    """The fewest fields of `expected` that are otherwise, without a picture: only under the right ones are all pixels
+    whole numbers of 0 to 255. The colours' order stays unknown. None where no usual recipe makes them so.
+    """
+    own: Settings = {"scale": expected.scale, "mean": expected.mean, "std": expected.std}
+    usual: list[Settings] = [
+        {"scale": one.scale, "mean": one.mean[::order], "std": one.std[::order]} for one in USUAL for order in (1, -1)
+    ]
+    mixed = [own | {name: one[name]} for one in usual for name in own]
+    changed = [{name: value for name, value in one.items() if value != own[name]} for one in (own, *mixed, *usual)]
+    if len(np.unique(x[:, ::4, ::4])) < VARIED:
+        return None
+    return next((one for one in sorted(changed, key=len) if _whole(x, **(own | one))), None)
+
+
+def _whole(x: Array, scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+    pixels = (x.astype(np.float64) * np.reshape(std, (3, 1, 1)) + np.reshape(mean, (3, 1, 1))) / scale
+    off = np.abs(pixels - np.rint(pixels))
+    return bool(off.max() <= EXACT and pixels.min() > -0.5 and pixels.max() < 255.5)
+
+
 def _candidates(found: Line, expected: Recipe) -> Iterator[Settings]:
     """Single fields, then usual recipes, then whatever numbers there have to be."""
     own = {"scale": expected.scale, "mean": expected.mean, "std": expected.std}
@@ -77,16 +99,17 @@ def _candidates(found: Line, expected: Recipe) -> Iterator[Settings]:
     yield {}
     yield from (settings for settings in usual if len(settings) == 1)
     yield {"scale": scale}
-    yield {"mean": _triple(-found.b * std)}
+    yield {"mean": _mean(-found.b * std, expected.scale)}
     yield {"std": _triple(std / ratio)}
     yield from (settings for settings in usual if len(settings) == 2)
-    yield {"scale": scale, "mean": _triple(-found.b * std)}
+    yield {"scale": scale, "mean": _mean(-found.b * std, scale)}
     yield from usual
     with np.errstate(all="ignore"):
         by_mean = -mean / found.b
     if np.isfinite(by_mean).all() and (by_mean > 0).all():
         yield {"scale": _number(float((found.a * by_mean).mean())), "std": _triple(by_mean)}
-    yield {"mean": _triple(-found.b * expected.scale / found.a), "std": _triple(expected.scale / found.a)}
+    std = expected.scale / found.a
+    yield {"mean": _mean(-found.b * std, expected.scale), "std": _triple(std)}
 
 
 def _explains(settings: Mapping[str, Any], found: Line, expected: Recipe, levels: float) -> bool:
@@ -119,5 +142,9 @@ def _number(value: float) -> float:
 
 
 def _triple(values: Array) -> tuple[float, float, float]:
-    one, two, three = (float(f"{value:.5g}") if abs(value) > 1e-7 else 0.0 for value in values)
+    one, two, three = (float(f"{value:.5g}") for value in values)
     return one, two, three
+
+
+def _mean(values: Array, scale: float) -> tuple[float, float, float]:
+    return _triple(np.where(np.abs(values) < LIKE * 255 * scale, 0, values))
