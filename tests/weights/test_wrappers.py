@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from data.tiny import CLASSES, TINY, classifier, weights
+from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import canonical, read
 from resnetfea.weights.ecosystems import ECOSYSTEMS
 from weights.making import (
@@ -140,7 +141,8 @@ def test_feature_pyramid(name: str, prefix: str, lateral: str, output: str, tmp_
     assert all(np.array_equal(found.fpn[key], array) for key, array in pyramid.items())
     del theirs[output]
     save_file(body | theirs, tmp_path / "w")
-    assert not read(tmp_path / "w").fpn  # a pyramid that is not whole is none
+    with pytest.raises(ResnetFeaError, match=r"missing from its feature pyramid: fpn\.layer_blocks\.3\.0\.bias$"):
+        read(tmp_path / "w")
 
 
 @pytest.mark.parametrize(
