@@ -42,6 +42,15 @@ parity: $(VENV)/dev.stamp .venv-parity/stamp ## live against PyTorch, in an envi
 	PYTHONPATH=tests $(BIN)/python tests/parity/compare.py build/parity
 	REFERENCES=$(CURDIR)/build/parity $(BIN)/python -m pytest -q -k pytorchs \
 		tests/network/test_fpn.py tests/engine/test_pyramid.py tests/network/test_gradients.py
+	@$(MAKE) --no-print-directory diagnoses
+
+ONLY ?=
+diagnoses: $(VENV)/dev.stamp .venv-parity/stamp ## diagnose on 40 wrong ports in PyTorch and 10 right ones; ONLY='"no eps" ...'
+	rm -rf build/planted
+	PYTHONPATH=tests $(BIN)/python tests/parity/compare_planted.py build/planted --give
+	PYTHONPATH=src:tests .venv-parity/bin/python tests/parity/write_planted.py build/planted $(if $(ONLY),--only $(ONLY))
+	PYTHONPATH=tests $(BIN)/python tests/parity/compare_planted.py build/planted $(if $(ONLY),--only $(ONLY))
+	rm -rf build/planted
 
 FUZZ_SECONDS ?= 60
 SEED ?= 0
@@ -63,7 +72,7 @@ lock: ## compute requirements/*.txt anew (needs uv)
 clean: ## remove environments and what was made
 	rm -rf $(VENV) .venv-parity build dist features
 
-.PHONY: help setup features test test-fast lint format parity fuzz measure-reading differences lock clean
+.PHONY: help setup features test test-fast lint format parity diagnoses fuzz measure-reading differences lock clean
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }
