@@ -13,6 +13,7 @@ from resnetfea.parity.settings import eps
 
 STARTS = (0.0, 1e-5, 1e-4, 1e-3)  # from one of them the slope leads to the minimum
 STEPS = 8  # of Newton's; from the nearest start 3 to 5 are needed
+LARGEST = 0.1  # beyond which nobody has it
 NEARLY = 1e-11  # where a step ends the search
 AS_GOOD = 2.0  # so many times the smallest sum of squares: a rounder number that fits as well is the one that was meant
 MOST = 8  # segments that are fitted together, those in which it matters most
@@ -38,7 +39,7 @@ def fit(ports: Ports, segments: Sequence[Segment], changes: Sequence[Change] = (
         along, steepness = float(residual @ slope), float(slope @ slope)
         if step == 0 and _squares(residual) - along * along / steepness > before / 2:
             return None  # nothing to be won
-        following = max(value - along / steepness, 0.0)
+        following = min(max(value - along / steepness, 0.0), LARGEST)
         moved = _residual(ports, segments, rest, following)
         if moved is None or abs(following - value) < NEARLY or _squares(moved) >= _squares(residual):
             break

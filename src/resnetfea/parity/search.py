@@ -75,11 +75,11 @@ class Search:
         structure = [change for change in everywhere if change.variant]
         return (
             self._best(segment, [*((change,) for change in everywhere), *self._with_eps(segment, [()])])
-            or self._best(segment, ((change,) for change in here))
+            or self._first(segment, ((change,) for change in here))
             or self._best(segment, self._with_eps(segment, ((change,) for change in everywhere)))
             or self._best(segment, (pair for pair in product(structure, everywhere) if _together(*pair)))
             or self._best(segment, (pair for pair in combinations(everywhere, 2) if _together(*pair)))
-            or self._best(segment, self._with_one_of(segment, everywhere, here))
+            or self._first(segment, self._with_one_of(segment, everywhere, here))
         )
 
     def _with_one_of(
@@ -114,6 +114,10 @@ class Search:
             if not spoilt and (-mended, max(error, self.tolerance / 10)) < rank:
                 found, rank = candidate, (-mended, max(error, self.tolerance / 10))
         return found
+
+    def _first(self, segment: Segment, candidates: Iterable[tuple[Change, ...]]) -> tuple[Change, ...]:
+        """Of the changes of one layer, of which no two do the same, the one that explains this segment."""
+        return next((found for one in candidates if (found := self._best(segment, [one]))), ())
 
     def _effect(self, candidate: Sequence[Change]) -> tuple[int, int]:
         """How many segments then agree that did not, and the other way."""
