@@ -141,6 +141,7 @@ def _is_convolution(ports: Ports, step: str) -> bool:
 def _merged(ports: Ports, search: Search) -> Iterator[Difference]:
     """The changes as a person names them: a stage whose convolutions are all others is one thing, not twenty."""
     found = list(zip(search.changes, search.evidence, strict=True))
+    found.sort(key=lambda one: search.segments.index(one[1][0]))
     others = {change.found for change, _ in found if change.setting == "weights"}
     stages = {
         stage: layers

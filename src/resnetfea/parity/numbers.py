@@ -23,8 +23,20 @@ EXCHANGED = (("weight", "running_var"), ("bias", "running_mean"))
 
 
 def of_layer(ports: Ports, layer: str) -> Iterator[Change]:
-    """Of a convolution or a norm."""
-    yield from _of_norm(ports, layer) if "bias" in ports.layers[layer] else _of_convolution(ports, layer)
+    """A convolution's kernel turned, a norm's numbers lost or exchanged."""
+    yield from _of_norm(ports, layer) if _is_norm(ports, layer) else _of_convolution(ports, layer)
+
+
+def of_others(ports: Ports, layer: str) -> Iterator[Change]:
+    """The numbers of another layer of the same shape, or its statistics alone; the same stage's first."""
+    stage, shape = layer.partition(".")[0], ports.layers[layer]["weight"].shape
+    for name in sorted(ports.layers, key=lambda name: name.partition(".")[0] != stage):
+        theirs = ports.layers[name]
+        if name != layer and theirs["weight"].shape == shape and theirs.keys() == ports.layers[layer].keys():
+            if STATISTICS[0] in theirs:
+                statistics = {part: theirs[part] for part in STATISTICS}
+                yield _weights(layer, why=f"its mean and variance are those of {name}", edit=_set(**statistics))
+            yield _weights(layer, why=f"its numbers are those of {name}", edit=_set(**theirs))
 
 
 def of_stages(ports: Ports) -> Iterator[Change]:
@@ -55,9 +67,6 @@ def _of_convolution(ports: Ports, layer: str) -> Iterator[Change]:
         new = changed(weight)
         if new.shape == weight.shape and not np.array_equal(new, weight):
             yield _weights(layer, why=why, edit=_turned(changed))
-    for name, parts in ports.layers.items():
-        if name != layer and parts["weight"].shape == weight.shape:
-            yield _weights(layer, why=f"it has the weights of {name}", edit=_set(weight=parts["weight"]))
 
 
 def _of_norm(ports: Ports, layer: str) -> Iterator[Change]:
@@ -79,11 +88,6 @@ def _of_norm(ports: Ports, layer: str) -> Iterator[Change]:
             )
     for one, two in EXCHANGED:
         yield _weights(layer, why=f"its {one} and {two} are exchanged", edit=_set(**{one: own[two], two: own[one]}))
-    for name, theirs in ports.layers.items():
-        if name != layer and "running_mean" in theirs and theirs["weight"].shape == own["weight"].shape:
-            statistics = {part: theirs[part] for part in STATISTICS}
-            yield _weights(layer, why=f"its mean and variance are those of {name}", edit=_set(**statistics))
-            yield _weights(layer, why=f"its numbers are those of {name}", edit=_set(**theirs))
 
 
 def _projection(ports: Ports, block: str) -> Iterator[Change]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, product
 
@@ -34,6 +34,8 @@ class Search:
     evidence: list[tuple[Segment, float, float]] = field(default_factory=list)
     unexplained: list[tuple[Segment, float]] = field(default_factory=list)
     hurried: bool = False
+    _numbers: dict[tuple[str, str], list[Change]] = field(default_factory=dict)  # what may have become of a layer
+    _fits: dict[tuple[int, ...], Change | None] = field(default_factory=dict)  # by segment and changes: the epsilon
 
     def run(self) -> Search:
         """Explain the first segment that differs, and go on until none does that can be explained."""
@@ -43,15 +45,12 @@ class Search:
             *settings.of_precision(self.ports),
             *numbers.of_stages(self.ports),
         ]
-        settled: set[int] = set()  # ids of segments that stay as they are
-        while segment := next((one for one in self._differing() if id(one) not in settled), None):
-            before = self._error(segment)
-            found = self._explained(segment)
-            if found:
-                self._take(found, segment, before)
-            else:
-                settled.add(id(segment))
-                self._give_up(segment, before)
+        ways = (self._by_a_setting, self._by_a_layer, self._by_a_pair)  # the cheapest first, wherever it helps
+        while differing := list(self._differing()):
+            if not any(self._explain(segment, way) for way in ways for segment in differing):
+                break
+        for segment in differing:
+            self._give_up(segment)
         self._look_at_eps()
         return self
 
@@ -61,26 +60,50 @@ class Search:
     def _differing(self) -> Iterator[Segment]:
         return (segment for segment in self.segments if self._error(segment) > self.tolerance)
 
-    def _take(self, found: Sequence[Change], segment: Segment, before: float) -> None:
-        after = self._error(segment, *found)
+    def _explain(self, segment: Segment, way: Callable[[Segment], Sequence[Change]]) -> bool:
+        """Take what explains this segment, if anything does."""
+        found = way(segment)
+        self._take(found, segment)
+        return bool(found)
+
+    def _take(self, found: Sequence[Change], segment: Segment) -> None:
+        before, after = self._error(segment), self._error(segment, *found)
         self.changes += found
         self.evidence += [(segment, before, after)] * len(found)
 
-    def _explained(self, segment: Segment) -> tuple[Change, ...]:
-        """The change that explains this segment, else the pair; nothing where there is none."""
-        everywhere = [change for change in self._of_all if change.touches(segment)]
-        layers = [name for name in segment.steps if name in self.ports.layers]
-        # From the last layer back: what is in front of a change need not be computed again.
-        here = [change for name in reversed(layers) for change in numbers.of_layer(self.ports, name)]
+    def _by_a_setting(self, segment: Segment) -> tuple[Change, ...]:
+        everywhere = self._everywhere(segment)
+        return self._best(segment, [*((change,) for change in everywhere), *self._with_eps(segment, [()])])
+
+    def _by_a_layer(self, segment: Segment) -> tuple[Change, ...]:
+        return self._first(segment, ((change,) for change in self._here(segment)))
+
+    def _by_a_pair(self, segment: Segment) -> tuple[Change, ...]:
+        everywhere, here = self._everywhere(segment), self._here(segment)
         structure = [change for change in everywhere if change.variant]
         return (
-            self._best(segment, [*((change,) for change in everywhere), *self._with_eps(segment, [()])])
-            or self._first(segment, ((change,) for change in here))
-            or self._best(segment, self._with_eps(segment, ((change,) for change in everywhere)))
+            self._best(segment, self._with_eps(segment, ((change,) for change in everywhere)))
             or self._best(segment, (pair for pair in product(structure, everywhere) if _together(*pair)))
             or self._best(segment, (pair for pair in combinations(everywhere, 2) if _together(*pair)))
             or self._first(segment, self._with_one_of(segment, everywhere, here))
         )
+
+    def _everywhere(self, segment: Segment) -> list[Change]:
+        """The settings that matter there."""
+        return [change for change in self._of_all if change.touches(segment)]
+
+    def _here(self, segment: Segment) -> list[Change]:
+        """What may have become of its layers, from the last one back: what is in front need not be computed again."""
+        layers = [name for name in reversed(segment.steps) if name in self.ports.layers]
+        return [
+            change for of in (numbers.of_layer, numbers.of_others) for name in layers for change in self._of(of, name)
+        ]
+
+    def _of(self, of: Callable[[Ports, str], Iterator[Change]], layer: str) -> list[Change]:
+        key = (of.__name__, layer)
+        if key not in self._numbers:
+            self._numbers[key] = list(of(self.ports, layer))
+        return self._numbers[key]
 
     def _with_one_of(
         self, segment: Segment, everywhere: Sequence[Change], here: Sequence[Change]
@@ -95,9 +118,18 @@ class Search:
             return
         for other in others:
             if not self._late() and math.isfinite(self._error(segment, *other)):
-                fitted = epsilon.fit(self.ports, [segment], [*self.changes, *other])
+                fitted = self._fitted(segment, other)
                 if fitted is not None:
-                    yield (*other, settings.eps(self.ports, fitted))
+                    yield (*other, fitted)
+
+    def _fitted(self, segment: Segment, other: Sequence[Change]) -> Change | None:
+        """The epsilon that fits best."""
+        base = [*self.changes, *other]
+        key = (id(segment), *(id(change) for change in base if change.touches(segment)))
+        if key not in self._fits:
+            value = epsilon.fit(self.ports, [segment], base)
+            self._fits[key] = None if value is None else settings.eps(self.ports, value)
+        return self._fits[key]
 
     def _best(self, segment: Segment, candidates: Iterable[tuple[Change, ...]]) -> tuple[Change, ...]:
         """Of those that explain this segment and spoil none, the one that explains most others, then the closest."""
@@ -129,14 +161,14 @@ class Search:
                 spoilt += before <= self.tolerance < after
         return mended, spoilt
 
-    def _give_up(self, segment: Segment, error: float) -> None:
+    def _give_up(self, segment: Segment) -> None:
         """Of a single layer whose settings are all tried, the numbers are others; of more than one, it is not told."""
-        layer = self._only_layer(segment)
+        layer, error = self._only_layer(segment), self._error(segment)
         if layer is None or not math.isfinite(error):
             self.unexplained.append((segment, error))
         else:
             why = "no setting explains it: it has other numbers than these weights"
-            self._take([numbers.other(self.ports, layer, why)], segment, error)
+            self._take([numbers.other(self.ports, layer, why)], segment)
 
     def _only_layer(self, segment: Segment) -> str | None:
         """The one convolution or norm in it; of a convolution and its norm that one whose numbers can do it alone."""
@@ -161,7 +193,7 @@ class Search:
         if place is not None:
             self.changes[place] = change
         elif fitted != self.ports.variant.bn_eps:
-            self._take([change], telling[0], self._error(telling[0]))
+            self._take([change], telling[0])
 
     def _late(self) -> bool:
         self.hurried = self.ports.computed > MOST_LAYERS
