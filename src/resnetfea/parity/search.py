@@ -11,7 +11,7 @@ from resnetfea.parity import epsilon, numbers, settings
 from resnetfea.parity.ports import Change, Ports, off_line
 from resnetfea.parity.segments import Segment
 
-MOST_LAYERS = 12_000  # computed, after which it stops: some 15 s. Not seconds: it must find the same on every machine
+EFFORT = 15.0  # nominal seconds, after which it stops. Not real ones: it must find the same on every machine
 BEST = 6  # settings that are tried together with any change of one layer
 
 
@@ -196,7 +196,7 @@ class Search:
             self._take([change], telling[0])
 
     def _late(self) -> bool:
-        self.hurried = self.ports.computed > MOST_LAYERS
+        self.hurried = self.ports.effort > EFFORT
         return self.hurried
 
 
