@@ -59,9 +59,11 @@ def diagnose(
 def _show(diagnosis: Diagnosis) -> None:
     """A paragraph for each difference, and one sentence."""
     from resnetfea.parity.diagnose import sentence
+    from resnetfea.parity.settings import LOADED
 
     for one in diagnosis.differences:
-        typer.echo(text(printable(f"{one.setting}: {_value(one.found)} instead of {_value(one.expected)}")))
+        instead = "" if one.expected == LOADED else f", where these weights want {_value(one.expected)}"
+        typer.echo(text(printable(f"{one.setting}: {_value(one.found)}{instead}")))
         typer.echo(text(printable(f"    {one.evidence}")))
     for note in diagnosis.notes:
         typer.echo(text(printable(f"note: {note}")), err=True)

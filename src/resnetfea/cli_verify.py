@@ -96,6 +96,8 @@ def _show(verdict: Verdict) -> None:
         first = ", ".join(verdict.not_compared[:SHOWN]) + (", ..." if len(verdict.not_compared) > SHOWN else "")
         typer.echo(text(printable(f"not compared ({len(verdict.not_compared)}): {first}")))
     typer.echo(sentence(verdict))
+    if verdict.first is not None:
+        typer.echo("`resnetfea diagnose` with the same W and REF searches why", err=True)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from resnetfea.parity.opened import check_network, opened
 from resnetfea.parity.ports import Change, Ports, off_line
 from resnetfea.parity.search import Search
 from resnetfea.parity.segments import Segment, cut
-from resnetfea.parity.settings import by_stage
+from resnetfea.parity.settings import LOADED, by_stage
 from resnetfea.parity.trace import Trace
 from resnetfea.weights import Weights
 
@@ -32,7 +32,7 @@ class Diagnosis:
         differences: as few as explain the reference, the input's first, then in order of execution.
         unexplained: what nothing explains, layers or the input, and why not.
         hurried: the time ran out before all pairs of causes had been tried.
-        segments, agreeing: in how many pieces the reference could be cut, and how many agree once all is assumed.
+        segments, agreeing: in how many pieces the reference could be cut, and how many of them are explained.
         tried: how many times a piece was computed.
         notes: what a person must know beside that.
     """
@@ -79,7 +79,7 @@ def diagnose(
     reference = opened(reference)
     segments = _comparable(ports, reference, tolerance)
     search = Search(ports=ports, segments=segments, tolerance=tolerance).run()
-    agreeing = sum(ports.error(one, search.changes) <= tolerance for one in segments)
+    unlike = {id(segment) for segment, _ in search.unexplained}
     return Diagnosis(
         differences=(*made.differences, *_merged(ports, search)),
         unexplained=(
@@ -88,7 +88,7 @@ def diagnose(
         ),
         hurried=search.hurried,
         segments=len(segments),
-        agreeing=agreeing,
+        agreeing=sum(id(segment) not in unlike for segment in segments),
         tried=ports.computed,
         notes=(*reference.notes, *made.notes),
     )
@@ -107,8 +107,8 @@ def sentence(diagnosis: Diagnosis) -> str:
         )
     if not count:
         return f"No difference: all {diagnosis.segments} pieces compute what these weights need."
-    things = "this difference" if count == 1 else f"these {count} differences"
-    return f"Explained: with {things} assumed, all {diagnosis.agreeing} pieces agree."
+    things = "This difference explains" if count == 1 else f"These {count} differences explain"
+    return f"{things} the whole reference, in {diagnosis.segments} pieces."
 
 
 def _unexplained(error: float) -> str:
@@ -149,24 +149,26 @@ def _merged(ports: Ports, search: Search) -> Iterator[Difference]:
         if len(layers) > 1 and len(others & set(layers)) >= MOST_OF * len(layers)
     }
     told: set[str] = set()
-    for change, (segment, before, after) in found:
+    for change, evidence in found:
         stage = next((name for name in stages if all(step.startswith(f"{name}.") for step in change.steps)), None)
         if stage is None:
-            yield Difference(change.setting, change.expected, change.found, _evidence(change, segment, before, after))
+            beside = sum(other is evidence for _, other in found) - 1
+            yield Difference(change.setting, change.expected, change.found, _evidence(change, *evidence, beside=beside))
         elif stage not in told:
             told.add(stage)
             count = sum(layer in others for layer in stages[stage])
             yield Difference(
                 "weights",
-                "loaded",
+                LOADED,
                 stage,
                 f"{stage}: {count} of its {len(stages[stage])} convolutions have other numbers: it is not loaded, or "
                 "loaded from another file",
             )
 
 
-def _evidence(change: Change, segment: Segment, before: float, after: float) -> str:
+def _evidence(change: Change, segment: Segment, before: float, after: float, *, beside: int) -> str:
     start = f"{before:.2g}" if math.isfinite(before) else "another size"
     if not change.known:
-        return f"{change.why}: given the reference's own input, it differs by {start}"
-    return f"{change.why}: the error of {segment.name} goes from {start} to {after:.1e} once assumed"
+        return f"{change.why}: given the reference's own input, it differs by {start} of its largest value"
+    assumed = "once both are assumed" if beside else "once assumed"
+    return f"{change.why}: error of {segment.name} {start} -> {after:.1e} {assumed}"

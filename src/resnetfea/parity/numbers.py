@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from resnetfea.parity.ports import Array, Change, Parts, Ports
-from resnetfea.parity.settings import LOST, NORM_PARTS, by_stage
+from resnetfea.parity.settings import LOADED, LOST, NORM_PARTS, by_stage
 
 UNLOADED = 0.01  # of a convolution in the source document's port, whose layers all start so
 KERNELS: Mapping[str, Callable[[Array], Array]] = {
@@ -45,7 +45,7 @@ def of_stages(ports: Ports) -> Iterator[Change]:
         if stage.startswith("layer"):
             yield Change(
                 setting="weights",
-                expected="loaded",
+                expected=LOADED,
                 found=stage,
                 why=f"nothing is loaded into {stage}: convolutions of {UNLOADED}, norms as initialised",
                 steps=frozenset(layers),
@@ -80,7 +80,7 @@ def _of_norm(ports: Ports, layer: str) -> Iterator[Change]:
         else:
             yield Change(
                 setting=setting,
-                expected="loaded",
+                expected=LOADED,
                 found=layer,
                 why=f"{layer}: its norms {what}",
                 steps=frozenset([layer]),
@@ -99,7 +99,7 @@ def _projection(ports: Ports, block: str) -> Iterator[Change]:
         if names:
             yield Change(
                 setting="weights",
-                expected="loaded",
+                expected=LOADED,
                 found=", ".join(sorted(names)),
                 why=f"{' and '.join(sorted(names))} have each other's numbers: projection and branch are swapped",
                 steps=frozenset(names),
@@ -124,7 +124,7 @@ def _unloaded(_: str, parts: Parts) -> Parts:
 def _weights(layer: str, *, why: str, edit: Callable[[str, Parts], Parts] | None) -> Change:
     return Change(
         setting="weights",
-        expected="loaded",
+        expected=LOADED,
         found=layer,
         why=f"{layer}: {why}",
         steps=frozenset([layer]),

@@ -167,7 +167,7 @@ class Search:
         if layer is None or not math.isfinite(error):
             self.unexplained.append((segment, error))
         else:
-            why = "no setting explains it: it has other numbers than these weights"
+            why = "its numbers are others, as no setting that is known here explains it"
             self._take([numbers.other(self.ports, layer, why)], segment)
 
     def _only_layer(self, segment: Segment) -> str | None:

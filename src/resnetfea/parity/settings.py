@@ -20,10 +20,11 @@ OTHERS: dict[str, tuple[Any, ...]] = {
     "dilation": (1, 2, 4),
     "norm_groups": (32, 16, 8, 64, 1),
 }
+LOADED = "loaded"  # what is expected of numbers: that they are those of W
 POOLS = {
-    "pad1": "PyTorch's pooling (one pixel of padding on every side)",
-    "same": "TensorFlow's and MindSpore's SAME pooling (even sizes: a pixel behind, none in front)",
-    "ceil": "Caffe's pooling (no padding, the size rounded up)",
+    "pad1": "as PyTorch does (pad1: a pixel of padding on every side)",
+    "same": "with SAME (TensorFlow, MindSpore; of even sizes a pixel behind and none in front)",
+    "ceil": "as Caffe does (ceil: no padding, the size rounded up)",
 }
 PADS = {
     "symmetric": "pads its convolutions by as much in front as behind",
@@ -83,7 +84,7 @@ def of_norms(ports: Ports) -> Iterator[Change]:
         for setting, what, parts in LOST.values():
             yield Change(
                 setting=setting,
-                expected="stored" if setting == "bn_statistics" else "loaded",
+                expected="stored" if setting == "bn_statistics" else LOADED,
                 found="initial" if setting == "bn_statistics" else name or "all",
                 why=f"{where} {what}",
                 steps=frozenset(steps),
@@ -148,7 +149,7 @@ def _steps(ports: Ports, name: str) -> Iterator[str]:
 def _sentence(name: str, needed: Any, value: Any) -> str:
     match name:
         case "pool":
-            return f"these weights want {POOLS[needed]}; the reference pools with {POOLS[value]}"
+            return f"these weights want to be pooled {POOLS[needed]}; the reference pools {POOLS[value]}"
         case "stride_in":
             return f"a stage's first block has its stride in the {value} convolution there, not in the {needed}"
         case "conv_pad":
