@@ -45,7 +45,7 @@ parity: $(VENV)/dev.stamp .venv-parity/stamp ## live against PyTorch, in an envi
 	@$(MAKE) --no-print-directory diagnoses
 
 ONLY ?=
-diagnoses: $(VENV)/dev.stamp .venv-parity/stamp ## diagnose on 40 wrong ports in PyTorch and 10 right ones; ONLY='"no eps" ...'
+diagnoses: $(VENV)/dev.stamp .venv-parity/stamp ## diagnose on 48 wrong ports in PyTorch and 10 right ones; ONLY='"no eps" ...'
 	rm -rf build/planted
 	PYTHONPATH=tests $(BIN)/python tests/parity/compare_planted.py build/planted --give
 	PYTHONPATH=src:tests .venv-parity/bin/python tests/parity/write_planted.py build/planted $(if $(ONLY),--only $(ONLY))

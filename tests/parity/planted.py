@@ -90,6 +90,7 @@ HALF = Variant(pool="pad1", stem_channels=32, res2_channels=128, width_per_group
 FROZEN = replace(PYTORCH, stride_in="1x1", bn_eps=0.0)  # maskrcnn-benchmark
 CAFFE = replace(PYTORCH, stride_in="1x1", pool="ceil")
 MODELZOO = replace(PYTORCH, pool="same", conv_pad="same", bn_eps=1e-4)
+GROUP_NORM = replace(HALF, norm="group")
 NSFW = Variant(res2_channels=128, width_per_group=32, stride_in="1x1", bn_eps=0.0)
 
 
@@ -209,6 +210,50 @@ PAIRS: dict[str, Port] = {
     ),
 }
 
+FURTHER: dict[str, Port] = {  # beyond the forty: the same errors where they are harder to see
+    "bytes in TensorFlow's order, maps alone": Port(
+        variant=PYTORCH,
+        size=(96, 97),
+        edits=(hwio_as_oihw("layer3.0.conv2"),),
+        named={"weights": "layer3.0.conv2"},
+    ),
+    "eps of group norms": Port(variant=GROUP_NORM, dense=True, computes={"bn_eps": 1e-3}),
+    "projection exchanged, maps alone": Port(
+        variant=HALF,
+        size=(96, 97),
+        edits=(exchanged(("layer1.0.conv3", "layer1.0.downsample.0"), ("layer1.0.bn3", "layer1.0.downsample.1")),),
+        named={"weights": "layer1.0.conv3, layer1.0.bn3, layer1.0.downsample.0, layer1.0.downsample.1"},
+    ),
+    "statistics of another norm, and pool, full size": Port(
+        variant=FULL,
+        size=(224, 224),
+        computes={"pool": "same"},
+        edits=(copied("layer1.1.bn2", "layer1.2.bn2", "running_mean", "running_var"),),
+        named={"weights": "layer1.1.bn2"},
+    ),
+    "padded after normalising, and pool": Port(
+        variant=PYTORCH,
+        size=(75, 101),
+        picture=True,
+        padded="after normalising",
+        computes={"pool": "same"},
+        named={"pad": "after normalising"},
+    ),
+    "mean and std in the order of BGR": Port(
+        variant=PYTORCH, picture=True, makes={"mean": (0.406, 0.456, 0.485), "std": (0.225, 0.224, 0.229)}
+    ),
+    "layer3 not loaded, constant, and RGB for BGR": trained(
+        size=(96, 97),
+        picture=True,
+        makes={"color": "rgb"},
+        edits=(not_loaded_constant("layer3"),),
+        named={"weights": "layer3"},
+    ),
+    "no eps and pool, ResNet-101": Port(
+        variant=replace(PYTORCH, depth=101), size=(97, 96), computes={"pool": "same", "bn_eps": 0.0}
+    ),
+}
+
 CORRECT: dict[str, Port] = {
     "default": Port(variant=Variant(**THIN), dense=True),
     "torchvision, full size": Port(variant=FULL, size=(224, 224), dense=True, picture=True),
@@ -227,11 +272,11 @@ CORRECT: dict[str, Port] = {
     "open_nsfw": trained(size=(224, 224), dense=True, picture=True),
     "ResNet-101": Port(variant=replace(PYTORCH, depth=101), size=(97, 96)),
     "group norm": Port(
-        variant=Variant(pool="pad1", norm="group", stem_channels=32, res2_channels=64, width_per_group=32),
+        variant=GROUP_NORM,
         dense=True,
         picture=True,
     ),
     "ResNeXt": Port(variant=Variant(pool="pad1", groups=32, width_per_group=4, res2_channels=64), size=(96, 65)),
 }
 
-PORTS: dict[str, Port] = SINGLE | PAIRS | CORRECT
+PORTS: dict[str, Port] = SINGLE | PAIRS | FURTHER | CORRECT

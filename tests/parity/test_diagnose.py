@@ -1,7 +1,7 @@
 """diagnose against traces that PyTorch wrote (tests/golden/traces), and against other weights files.
 
 Who is wrong is turned around here where the trace is golden: the weights' card says another variant or recipe than the
-trace was computed with, so that the trace is the port. make diagnoses has 40 ports that PyTorch computed.
+trace was computed with, so that the trace is the port. make diagnoses has the ports that PyTorch computed.
 """
 
 from __future__ import annotations
