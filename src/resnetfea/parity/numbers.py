@@ -27,11 +27,12 @@ def of_layer(ports: Ports, layer: str) -> Iterator[Change]:
     yield from _of_norm(ports, layer) if _is_norm(ports, layer) else _of_convolution(ports, layer)
 
 
-def of_others(ports: Ports, layer: str) -> Iterator[Change]:
-    """The numbers of another layer of the same shape, or its statistics alone; the same stage's first."""
+def of_others(ports: Ports, layer: str, *, anywhere: bool) -> Iterator[Change]:
+    """The numbers of another layer of the same shape, or its statistics alone: of the same stage, or anywhere."""
     stage, shape = layer.partition(".")[0], ports.layers[layer]["weight"].shape
-    for name in sorted(ports.layers, key=lambda name: name.partition(".")[0] != stage):
-        theirs = ports.layers[name]
+    for name, theirs in ports.layers.items():
+        if not anywhere and name.partition(".")[0] != stage:
+            continue
         if name != layer and theirs["weight"].shape == shape and theirs.keys() == ports.layers[layer].keys():
             if STATISTICS[0] in theirs:
                 statistics = {part: theirs[part] for part in STATISTICS}

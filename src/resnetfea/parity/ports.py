@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.network.build import empty, without_tiny_variances
-from resnetfea.network.norm import FP32_TINY
+from resnetfea.network.norm import FP32_TINY, GroupNorm
 from resnetfea.network.resnet import ResidualBlockUsing, _make_layer
 from resnetfea.network.variant import Variant
 from resnetfea.parity import steps
@@ -78,7 +78,7 @@ class Ports:
         self._held: dict[int, dict[str, Array]] = {}  # by id of a cell: what its parameters hold
         self._numbers: dict[tuple[Any, ...], Parts] = {}  # of a layer under some changes
         self._flows: dict[tuple[int, frozenset[int]], list[ms.Tensor]] = {}  # the latest segments' whole outputs
-        self._errors: dict[tuple[int, frozenset[int]], float] = {}
+        self._errors: dict[tuple[int, frozenset[int]], tuple[float, float]] = {}
         self._kept: list[Any] = []  # so that no id is given twice
         self.computed = 0  # segments
         self.effort = 0.0  # nominal seconds, the same on every machine
@@ -87,12 +87,20 @@ class Ports:
 
     def error(self, segment: Segment, base: Sequence[Change] = (), more: Sequence[Change] = ()) -> float:
         """The largest max|a-b| / max|b| of what is observed there; infinite where the sizes part."""
+        return self._measured(segment, base, more)[0]
+
+    def distance(self, segment: Segment, base: Sequence[Change] = (), more: Sequence[Change] = ()) -> float:
+        """The same of |a-b| / |b|, over all numbers: of two wrongs each that is righted lessens it."""
+        return self._measured(segment, base, more)[1]
+
+    def _measured(self, segment: Segment, base: Sequence[Change], more: Sequence[Change]) -> tuple[float, float]:
         relevant = [change for change in (*base, *more) if change.touches(segment)]
         key = (id(segment), frozenset(map(id, relevant)))
         if key not in self._errors:
             self._kept += [segment, *relevant]
             ours = self.outputs(segment, base, more)
-            self._errors[key] = max(_apart(ours.get(name), theirs) for name, theirs in segment.observed.items())
+            apart = [_apart(ours.get(name), theirs) for name, theirs in segment.observed.items()]
+            self._errors[key] = max(one for one, _ in apart), max(one for _, one in apart)
         return self._errors[key]
 
     def outputs(self, segment: Segment, base: Iterable[Change] = (), more: Iterable[Change] = ()) -> dict[str, Array]:
@@ -162,6 +170,8 @@ class Ports:
             if "bias" in parts or not edits:  # other kernels would be gigabytes
                 self._numbers[key] = parts
                 self._kept += edits
+        if isinstance(step.layer, GroupNorm):
+            step.layer.eps = eps  # it has no stored variance to which that could be added
         self._set(step, parts)
 
     def _fill_statistics(self, step: Step, eps: float, given: ms.Tensor) -> None:
@@ -258,10 +268,13 @@ def off_line(ours: Array, theirs: Array) -> float:
     return float(np.abs(factor * a - b).max()) / peak if peak else 0.0
 
 
-def _apart(ours: Array | None, theirs: Array) -> float:
+def _apart(ours: Array | None, theirs: Array) -> tuple[float, float]:
+    """max|a-b| / max|b| and |a-b| / |b|."""
     if ours is None or ours.shape != theirs.shape:
-        return math.inf
-    difference, peak = float(np.abs(ours - theirs).max()), float(np.abs(theirs).max())
-    if not math.isfinite(difference):
-        return math.inf
-    return difference / peak if peak else math.inf if difference else 0.0
+        return math.inf, math.inf
+    difference = ours - theirs
+    worst, whole = float(np.abs(difference).max()), float(np.linalg.norm(difference))
+    peak, length = float(np.abs(theirs).max()), float(np.linalg.norm(theirs))
+    if not math.isfinite(worst) or (worst and not peak):
+        return math.inf, math.inf
+    return (worst / peak, whole / length) if peak else (0.0, 0.0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, product
+from itertools import combinations
 
 from resnetfea.parity import epsilon, numbers, settings
 from resnetfea.parity.ports import Change, Ports, off_line
 from resnetfea.parity.segments import Segment
 
 EFFORT = 15.0  # nominal seconds, after which it stops. Not real ones: it must find the same on every machine
-BEST = 6  # settings that are tried together with any change of one layer
+WITH_EPS = 6  # settings beside which the best epsilon is looked for
 
 
 @dataclass(kw_only=True)
@@ -34,7 +34,8 @@ class Search:
     evidence: list[tuple[Segment, float, float]] = field(default_factory=list)
     unexplained: list[tuple[Segment, float]] = field(default_factory=list)
     hurried: bool = False
-    _numbers: dict[tuple[str, str], list[Change]] = field(default_factory=dict)  # what may have become of a layer
+    _numbers: dict[str, list[Change]] = field(default_factory=dict)  # by layer: what may have become of it
+    _others: dict[str, list[Change]] = field(default_factory=dict)  # and whose numbers it may have
     _fits: dict[tuple[int, ...], Change | None] = field(default_factory=dict)  # by segment and changes: the epsilon
 
     def run(self) -> Search:
@@ -55,7 +56,7 @@ class Search:
         return self
 
     def _error(self, segment: Segment, *more: Change) -> float:
-        return self.ports.error(segment, self.changes, more)
+        return self.ports.error(segment, [*self.changes, *more[:-1]], more[-1:])
 
     def _differing(self) -> Iterator[Segment]:
         return (segment for segment in self.segments if self._error(segment) > self.tolerance)
@@ -79,14 +80,15 @@ class Search:
         return self._first(segment, ((change,) for change in self._here(segment)))
 
     def _by_a_pair(self, segment: Segment) -> tuple[Change, ...]:
-        everywhere, here = self._everywhere(segment), self._here(segment)
-        structure = [change for change in everywhere if change.variant]
-        return (
-            self._best(segment, self._with_eps(segment, ((change,) for change in everywhere)))
-            or self._best(segment, (pair for pair in product(structure, everywhere) if _together(*pair)))
-            or self._best(segment, (pair for pair in combinations(everywhere, 2) if _together(*pair)))
-            or self._first(segment, self._with_one_of(segment, everywhere, here))
-        )
+        nearest = self._nearest(segment, self._everywhere(segment))[:WITH_EPS]
+        with_eps = self._with_eps(segment, ((change,) for change in nearest))
+        return self._best(segment, with_eps) or self._first(segment, self._pairs(segment))
+
+    def _pairs(self, segment: Segment) -> Iterator[tuple[Change, ...]]:
+        """All of them, those first of which each brings the reference nearer by itself, as two causes mostly do."""
+        singles = self._nearest(segment, [*self._everywhere(segment), *self._here(segment)])
+        places = sorted(combinations(range(len(singles)), 2), key=lambda pair: (pair[0] + 1) * (pair[1] + 1))
+        return ((singles[i], singles[j]) for i, j in places if _together(singles[i], singles[j]))
 
     def _everywhere(self, segment: Segment) -> list[Change]:
         """The settings that matter there."""
@@ -95,32 +97,34 @@ class Search:
     def _here(self, segment: Segment) -> list[Change]:
         """What may have become of its layers, from the last one back: what is in front need not be computed again."""
         layers = [name for name in reversed(segment.steps) if name in self.ports.layers]
-        return [
-            change for of in (numbers.of_layer, numbers.of_others) for name in layers for change in self._of(of, name)
+        anywhere = len(layers) == 1  # of a whole stage these would be a thousand
+        return [change for name in layers for change in self._of(name)] + [
+            change for name in layers for change in self._of_others(name, anywhere)
         ]
-
-    def _of(self, of: Callable[[Ports, str], Iterator[Change]], layer: str) -> list[Change]:
-        key = (of.__name__, layer)
-        if key not in self._numbers:
-            self._numbers[key] = list(of(self.ports, layer))
-        return self._numbers[key]
-
-    def _with_one_of(
-        self, segment: Segment, everywhere: Sequence[Change], here: Sequence[Change]
-    ) -> Iterator[tuple[Change, ...]]:
-        """The settings that come nearest, each with any change of one layer."""
-        nearest = sorted(everywhere, key=lambda change: self._error(segment, change))[:BEST]
-        return ((one, two) for one in nearest for two in here if _together(one, two))
 
     def _with_eps(self, segment: Segment, others: Iterable[tuple[Change, ...]]) -> Iterator[tuple[Change, ...]]:
         """Each of these with the epsilon that fits best beside it."""
-        if self.ports.variant.norm == "group" or not _has_norms(self.ports, segment):
+        if not _has_norms(self.ports, segment):
             return
         for other in others:
             if not self._late() and math.isfinite(self._error(segment, *other)):
                 fitted = self._fitted(segment, other)
                 if fitted is not None:
                     yield (*other, fitted)
+
+    def _of(self, layer: str) -> list[Change]:
+        if layer not in self._numbers:
+            self._numbers[layer] = list(numbers.of_layer(self.ports, layer))
+        return self._numbers[layer]
+
+    def _of_others(self, layer: str, anywhere: bool) -> list[Change]:
+        if layer not in self._others:
+            self._others[layer] = list(numbers.of_others(self.ports, layer, anywhere=anywhere))
+        return self._others[layer]
+
+    def _nearest(self, segment: Segment, changes: Sequence[Change]) -> list[Change]:
+        """Those first that bring the reference nearest."""
+        return sorted(changes, key=lambda change: self.ports.distance(segment, self.changes, [change]))
 
     def _fitted(self, segment: Segment, other: Sequence[Change]) -> Change | None:
         """The epsilon that fits best."""
@@ -181,8 +185,6 @@ class Search:
 
     def _look_at_eps(self) -> None:
         """An epsilon that is off by a thousandth stays below the tolerance, and shows in all norms together."""
-        if self.ports.variant.norm == "group":
-            return
         agree = [one for one in self.segments if self._error(one) <= self.tolerance and _has_norms(self.ports, one)]
         telling = epsilon.suspected(self.ports, agree, self.changes)
         fitted = epsilon.fit(self.ports, telling, self.changes) if telling else None
