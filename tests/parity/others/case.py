@@ -53,12 +53,20 @@ class Case:
 
 
 class Theirs(NamedTuple):
-    """A case as it lies on disk."""
+    """A case as it lies on disk; its maps stay there until they are asked for."""
 
     name: str
+    folder: Path
     file: Path
     told: dict[str, Any]
-    maps: dict[Shape, dict[str, Floats]]
+    shapes: tuple[Shape, ...]
+    layers: tuple[str, ...]
+
+    def map(self, shape: Shape, layer: str) -> Floats:
+        """What the library computed."""
+        with np.load(self.folder / "maps.npz", allow_pickle=False) as maps:
+            found: Floats = maps[f"{label(shape)}/{layer}"]
+        return found
 
 
 def write(out: Path, library: str, case: Case) -> None:
@@ -71,7 +79,9 @@ def write(out: Path, library: str, case: Case) -> None:
         for name, value in model.run(rich_input(shape, SEED)).items():
             maps[f"{label(shape)}/{name}"] = value
     np.savez(folder / "maps.npz", **maps)
-    about = {"file": str(model.file.relative_to(folder)), "told": dict(case.told), "inputs": case.inputs}
+    layers = dict.fromkeys(key.split("/")[1] for key in maps)
+    file = str(model.file.relative_to(folder))
+    about = {"file": file, "told": dict(case.told), "shapes": case.inputs, "layers": [*layers]}
     (folder / "case.json").write_text(json.dumps(about))
     peaks = {key: f"{np.abs(value).max():.3g}" for key, value in maps.items() if key.endswith("c5")}
     print(f"{library:34}{case.name:34}{model.file.name}, peaks {', '.join(peaks.values())}", flush=True)
@@ -79,12 +89,13 @@ def write(out: Path, library: str, case: Case) -> None:
 
 def load(out: Path) -> Iterator[Theirs]:
     """Every case below a folder, in the order of their names."""
-    for about in sorted(out.glob("*/*/case.json")):
-        folder, case = about.parent, json.loads(about.read_text())
-        shapes = [tuple(shape) for shape in case["inputs"]]
-        with np.load(folder / "maps.npz", allow_pickle=False) as file:
-            maps = {
-                shape: {key.split("/")[1]: file[key] for key in file.files if key.startswith(f"{label(shape)}/")}
-                for shape in shapes
-            }
-        yield Theirs(f"{folder.parent.name}/{folder.name}", folder / case["file"], case["told"], maps)
+    for path in sorted(out.glob("*/*/case.json")):
+        folder, about = path.parent, json.loads(path.read_text())
+        yield Theirs(
+            name=f"{folder.parent.name}/{folder.name}",
+            folder=folder,
+            file=folder / about["file"],
+            told=about["told"],
+            shapes=tuple(tuple(shape) for shape in about["shapes"]),
+            layers=tuple(about["layers"]),
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from parity.others.case import SMALL, Case, Model
+from parity.others.case import Case, Model
 from parity.others.openmmlab import build, save
 from parity.others.torch_models import fill, made, watched
 from resnetfea.network.variant import Variant
@@ -20,11 +20,4 @@ def classifier(config: str, variant: Variant, folder: Path) -> Model:
     return made(save(model, settings, folder), lambda x: watched(model.backbone, model.backbone, x)[0])
 
 
-CASES = (
-    Case(name="resnet50_8xb32", build=partial(classifier, "resnet/resnet50_8xb32_in1k.py", Variant())),
-    Case(
-        name="resnet101_8xb32",
-        build=partial(classifier, "resnet/resnet101_8xb32_in1k.py", Variant(depth=101)),
-        inputs=SMALL,
-    ),
-)
+CASES = (Case(name="resnet50_8xb32", build=partial(classifier, "resnet/resnet50_8xb32_in1k.py", Variant())),)

@@ -12,7 +12,7 @@ from timm.models import save_for_hf
 from timm.utils import CheckpointSaver, ModelEmaV3
 from torch import nn
 
-from parity.others.case import CLASSES, SMALL, Case, Model
+from parity.others.case import CLASSES, Case, Model
 from parity.others.torch_models import fill, made, numbered
 from resnetfea.network.variant import Variant
 
@@ -57,5 +57,4 @@ CASES = (
     Case(name="resnet50", build=partial(hub, "resnet50", Variant())),
     Case(name="resnet50-ema", build=averaged),
     Case(name="resnext50_32x4d", build=partial(hub, "resnext50_32x4d", Variant(groups=32, width_per_group=4))),
-    Case(name="resnet101", build=partial(hub, "resnet101", Variant(depth=101)), inputs=SMALL),
 )
