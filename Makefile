@@ -43,7 +43,7 @@ parity-torch: $(VENV)/dev.stamp .venv-parity/stamp ## the first half of it: our 
 	PYTHONPATH=src:tests .venv-parity/bin/python tests/parity/write_references.py build/parity --full
 	PYTHONPATH=tests $(BIN)/python tests/parity/compare.py build/parity
 
-# Another cache, so that the user's does not fill with these networks; 6 GB in all, away at the end.
+# Another cache, so that the user's does not fill with these networks; some gigabytes, away at the end.
 parity-others: $(VENV)/dev.stamp .venv-others/stamp ## the second half: torchvision, transformers, Keras and others
 	rm -rf build/others
 	PYTHONPATH=src:tests .venv-others/bin/python tests/parity/others/write.py build/others
