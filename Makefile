@@ -36,21 +36,30 @@ format: $(VENV)/dev.stamp ## lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-parity: $(VENV)/dev.stamp .venv-parity/stamp ## live against PyTorch, in an environment of its own
+parity: parity-torch diagnoses parity-others ## live against PyTorch and real libraries, in environments of their own
+
+parity-torch: $(VENV)/dev.stamp .venv-parity/stamp ## of it: our own PyTorch network, every variant, pyramids, gradients
 	rm -rf build/parity
 	PYTHONPATH=src:tests .venv-parity/bin/python tests/parity/write_references.py build/parity --full
 	PYTHONPATH=tests $(BIN)/python tests/parity/compare.py build/parity
 	REFERENCES=$(CURDIR)/build/parity $(BIN)/python -m pytest -q -k pytorchs \
 		tests/network/test_fpn.py tests/engine/test_pyramid.py tests/network/test_gradients.py
-	@$(MAKE) --no-print-directory diagnoses
 
 ONLY ?=
-diagnoses: $(VENV)/dev.stamp .venv-parity/stamp ## diagnose on 48 wrong ports in PyTorch and 10 right ones; ONLY='"no eps" ...'
+diagnoses: $(VENV)/dev.stamp .venv-parity/stamp ## of it: diagnose on 48 wrong ports and 10 right ones; ONLY='"no eps" ...'
 	rm -rf build/planted
 	PYTHONPATH=tests $(BIN)/python tests/parity/compare_planted.py build/planted --give
 	PYTHONPATH=src:tests .venv-parity/bin/python tests/parity/write_planted.py build/planted $(if $(ONLY),--only $(ONLY))
 	PYTHONPATH=tests $(BIN)/python tests/parity/compare_planted.py build/planted $(if $(ONLY),--only $(ONLY))
 	rm -rf build/planted
+
+# Another cache, so that the user's does not fill with these networks; some gigabytes, away at the end.
+parity-others: $(VENV)/dev.stamp .venv-others/stamp ## of it: torchvision, timm, transformers, Keras, mmdet, detectron2, ...
+	rm -rf build/others
+	PYTHONPATH=src:tests .venv-others/bin/python tests/parity/others/write.py build/others
+	PYTHONPATH=.venv-others/mindspore:tests $(BIN)/python tests/parity/others/write.py build/others mindcv
+	RESNETFEA_CACHE=build/others/cache PYTHONPATH=tests $(BIN)/python tests/parity/others/compare.py build/others
+	rm -rf build/others
 
 FUZZ_SECONDS ?= 60
 SEED ?= 0
@@ -70,9 +79,10 @@ lock: ## compute requirements/*.txt anew (needs uv)
 		-c requirements/constraints.in -c requirements/run.txt -o requirements/dev.txt --extra dev pyproject.toml
 
 clean: ## remove environments and what was made
-	rm -rf $(VENV) .venv-parity build dist features
+	rm -rf $(VENV) .venv-parity .venv-others build dist features
 
-.PHONY: help setup features test test-fast lint format parity diagnoses fuzz measure-reading differences lock clean
+.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz \
+	measure-reading differences lock clean
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -89,4 +99,17 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
 .venv-parity/stamp: requirements/parity.txt
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/python -m pip install --disable-pip-version-check --quiet -r requirements/parity.txt
+	@touch $@
+
+OTHERS := .venv-others/bin/python -m pip --disable-pip-version-check
+.venv-others/stamp: requirements/others.txt requirements/others-mindspore.txt requirements/others-source.txt
+	rm -rf .venv-others
+	$(PYTHON) -m venv .venv-others
+	$(OTHERS) install --quiet --no-deps --no-compile -r requirements/others.txt
+	$(OTHERS) install --quiet --no-deps --no-compile --target .venv-others/mindspore -r requirements/others-mindspore.txt
+	$(OTHERS) download --quiet --no-deps --no-build-isolation --require-hashes -d .venv-others/source \
+		-r requirements/others-source.txt
+	tar -xzf .venv-others/source/pb1-detectron2-0.6.tar.gz --strip-components=1 \
+		-C "$$(.venv-others/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		pb1-detectron2-0.6/detectron2 pb1-detectron2-0.6/pb1_detectron2.egg-info
 	@touch $@

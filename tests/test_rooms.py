@@ -23,7 +23,7 @@ ROOMS = {  # what a room may import of ours besides itself, and of others beside
     "network": ({"weights"}, {"numpy", "mindspore"}),
     "engine": ({"weights", "network"}, {"numpy", "openvino", "mindspore"}),
     "features": ({"weights", "engine"}, {"numpy", "PIL", "pyarrow", "rich"}),
-    "parity": ({"weights", "network", "engine", "features"}, {"numpy", "mindspore", "onnxruntime", "openvino"}),
+    "parity": ({"weights", "network", "engine", "features"}, {"numpy", "mindspore", "onnxruntime", "openvino", "PIL"}),
 }
 EXPORTERS = {"export.py", "mindspore_engine.py"}  # the only files of engine/ that may import mindspore
 
