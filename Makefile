@@ -81,8 +81,7 @@ lock: ## compute requirements/*.txt anew (needs uv)
 clean: ## remove environments and what was made
 	rm -rf $(VENV) .venv-parity .venv-others build dist features
 
-.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz \
-	measure-reading differences lock clean
+.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz measure-reading differences lock clean
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }
