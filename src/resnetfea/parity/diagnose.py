@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from resnetfea.parity import input_made
+from resnetfea.parity import input_made, precision
 from resnetfea.parity.input_made import Difference
 from resnetfea.parity.opened import check_network, opened
 from resnetfea.parity.ports import Change, Ports, off_line
@@ -77,11 +77,13 @@ def diagnose(
     ports = Ports(weights)
     check_network(reference, ports.plan, weights)
     reference = opened(reference)
+    half = precision.of(reference.layers)
+    tolerance = max(tolerance, precision.NOISE[half]) if half else tolerance
     segments = _comparable(ports, reference, tolerance)
     search = Search(ports=ports, segments=segments, tolerance=tolerance).run()
     unlike = {id(segment) for segment, _ in search.unexplained}
     return Diagnosis(
-        differences=(*made.differences, *_merged(ports, search)),
+        differences=(*made.differences, *([_computed_in(half)] if half else []), *_merged(ports, search)),
         unexplained=(
             *([("input", made.unexplained)] if made.unexplained else []),
             *((segment.name, _unexplained(error)) for segment, error in search.unexplained),
@@ -132,6 +134,16 @@ def _scaled(ours: Mapping[str, NDArray[Any]], segment: Segment, tolerance: float
     """Whether theirs is ours but for a factor in each channel, as a norm folded into a convolution makes it."""
     ((name, theirs),) = segment.observed.items()
     return off_line(ours[name], theirs) <= tolerance
+
+
+def _computed_in(half: str) -> Difference:
+    noise = precision.NOISE[half]
+    return Difference(
+        "precision",
+        "fp32",
+        half,
+        f"it computes in {half}: every number of its layers is one of that type's, so that they are held to {noise:g}",
+    )
 
 
 def _is_convolution(ports: Ports, step: str) -> bool:

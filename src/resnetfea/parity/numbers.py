@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from resnetfea.parity.ports import Array, Change, Parts, Ports
+from resnetfea.parity.ports import Array, Change, Edit, Parts, Ports
 from resnetfea.parity.settings import LOADED, LOST, NORM_PARTS, by_stage
 
 UNLOADED = 0.01  # of a convolution in the source document's port, whose layers all start so
-KERNELS: Mapping[str, Callable[[Array], Array]] = {
-    "its kernel's height and width are exchanged": lambda w: w.transpose(0, 1, 3, 2),
-    "its kernel is turned by 180 degrees, as a true convolution's": lambda w: w[:, :, ::-1, ::-1],
-    "its input and output channels are exchanged": lambda w: w.transpose(1, 0, 2, 3),
-    "its bytes were laid out as HWIO and read as OIHW": lambda w: w.transpose(2, 3, 1, 0).reshape(w.shape),
-    "its input channels are in reverse order: BGR where these weights take RGB, or the other way": lambda w: w[:, ::-1],
-    f"it is not loaded: all its numbers are {UNLOADED}": lambda w: np.full_like(w, UNLOADED),
+KERNELS: Mapping[str, Callable[[Array], Array]] = {  # what a port does to one kernel, or to all
+    "height and width are exchanged": lambda w: w.transpose(0, 1, 3, 2),
+    "turned by 180 degrees, as a true convolution's": lambda w: w[:, :, ::-1, ::-1],
+    "input and output channels are exchanged": lambda w: w.transpose(1, 0, 2, 3),
+    "bytes were laid out as HWIO and read as OIHW": lambda w: w.transpose(2, 3, 1, 0).reshape(w.shape),
+}
+STEMS: Mapping[str, Callable[[Array], Array]] = {
+    "input channels are in reverse order: BGR where these weights take RGB, or the other way": lambda w: w[:, ::-1],
+}
+UNLOADED_KERNEL: Mapping[str, Callable[[Array], Array]] = {
+    f"not loaded: all its numbers are {UNLOADED}": lambda w: np.full_like(w, UNLOADED),
 }
 STATISTICS = ("running_mean", "running_var")
 EXCHANGED = (("weight", "running_var"), ("bias", "running_mean"))
@@ -40,8 +44,23 @@ def of_others(ports: Ports, layer: str, *, anywhere: bool) -> Iterator[Change]:
             yield _weights(layer, why=f"its numbers are those of {name}", edit=_set(**theirs))
 
 
-def of_stages(ports: Ports) -> Iterator[Change]:
-    """A stage that nothing was loaded into, as the source document's port initialises it; the projection's exchange."""
+def of_many(ports: Ports) -> Iterator[Change]:
+    """The same mistake in all layers; a stage that nothing was loaded into, as the source document's port starts."""
+    convolutions = [layer for layer in ports.layers if not _is_norm(ports, layer)]
+    for why, changed in KERNELS.items():
+        layers = frozenset(layer for layer in convolutions if _becomes_another(ports, layer, changed))
+        yield _of_all(layers, "all convolutions", f"of every kernel the {why}", _turned(changed))
+    norms = frozenset(layer for layer in ports.layers if STATISTICS[0] in ports.layers[layer])
+    for one, two in EXCHANGED if norms else ():
+        yield _of_all(norms, "all norms", f"{one} and {two} of every norm are exchanged", _exchanged(one, two))
+    yield from _of_stages(ports)
+
+
+def _of_all(layers: frozenset[str], found: str, why: str, edit: Edit) -> Change:
+    return Change(setting="weights", expected=LOADED, found=found, why=why, steps=layers, edit=edit)
+
+
+def _of_stages(ports: Ports) -> Iterator[Change]:
     for stage, layers in by_stage(ports.layers).items():
         if stage.startswith("layer"):
             yield Change(
@@ -61,13 +80,15 @@ def other(ports: Ports, layer: str, why: str) -> Change:
 
 
 def _of_convolution(ports: Ports, layer: str) -> Iterator[Change]:
-    weight = ports.layers[layer]["weight"]
-    for why, changed in KERNELS.items():
-        if "reverse" in why and layer != "conv1":
-            continue
-        new = changed(weight)
-        if new.shape == weight.shape and not np.array_equal(new, weight):
-            yield _weights(layer, why=why, edit=_turned(changed))
+    for why, changed in {**KERNELS, **(STEMS if layer == "conv1" else {}), **UNLOADED_KERNEL}.items():
+        if _becomes_another(ports, layer, changed):
+            yield _weights(layer, why=f"its kernel: {why}", edit=_turned(changed))
+
+
+def _becomes_another(ports: Ports, layer: str, changed: Callable[[Array], Array]) -> bool:
+    own = ports.layers[layer]["weight"]
+    new = changed(own)
+    return new.shape == own.shape and not np.array_equal(new, own)
 
 
 def _of_norm(ports: Ports, layer: str) -> Iterator[Change]:
@@ -88,7 +109,7 @@ def _of_norm(ports: Ports, layer: str) -> Iterator[Change]:
                 edit=initial,
             )
     for one, two in EXCHANGED:
-        yield _weights(layer, why=f"its {one} and {two} are exchanged", edit=_set(**{one: own[two], two: own[one]}))
+        yield _weights(layer, why=f"its {one} and {two} are exchanged", edit=_exchanged(one, two))
 
 
 def _projection(ports: Ports, block: str) -> Iterator[Change]:
@@ -122,7 +143,7 @@ def _unloaded(_: str, parts: Parts) -> Parts:
     return {part: np.full_like(array, UNLOADED) for part, array in parts.items()}
 
 
-def _weights(layer: str, *, why: str, edit: Callable[[str, Parts], Parts] | None) -> Change:
+def _weights(layer: str, *, why: str, edit: Edit | None) -> Change:
     return Change(
         setting="weights",
         expected=LOADED,
@@ -134,9 +155,13 @@ def _weights(layer: str, *, why: str, edit: Callable[[str, Parts], Parts] | None
     )
 
 
-def _turned(changed: Callable[[Array], Array]) -> Callable[[str, Parts], Parts]:
+def _exchanged(one: str, two: str) -> Edit:
+    return lambda _, own: {**own, one: own[two], two: own[one]}
+
+
+def _turned(changed: Callable[[Array], Array]) -> Edit:
     return lambda _, own: {**own, "weight": changed(own["weight"])}  # when it is needed: all would be gigabytes
 
 
-def _set(**parts: Array) -> Callable[[str, Parts], Parts]:
+def _set(**parts: Array) -> Edit:
     return lambda _, own: {**own, **parts}

@@ -44,7 +44,7 @@ class Search:
             *settings.of_variant(self.ports),
             *settings.of_norms(self.ports),
             *settings.of_precision(self.ports),
-            *numbers.of_stages(self.ports),
+            *numbers.of_many(self.ports),
         ]
         ways = (self._by_a_setting, self._by_a_layer, self._by_a_pair)  # the cheapest first, wherever it helps
         while differing := list(self._differing()):

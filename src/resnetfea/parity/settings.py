@@ -9,6 +9,7 @@ import numpy as np
 
 from resnetfea.network.variant import Variant
 from resnetfea.parity.ports import Array, Change, Edit, Parts, Ports
+from resnetfea.parity.precision import ROUNDED
 from resnetfea.parity.steps import STAGES
 
 # Of each field of Variant that no shape tells: other values, the most common first, for a reference may not tell two
@@ -33,6 +34,8 @@ PADS = {
 NORM_PARTS = {"weight": 1, "bias": 0, "running_mean": 0, "running_var": 1}  # as a norm is initialised
 LOST = {  # setting, what became of the norms: which of their tensors are as initialised
     "affine": ("bn_affine", "have lost scale and shift", ("weight", "bias")),
+    "scale": ("bn_affine", "have lost their scale", ("weight",)),
+    "shift": ("bn_affine", "have lost their shift", ("bias",)),
     "statistics": ("bn_statistics", "have mean 0 and variance 1, as initialised", ("running_mean", "running_var")),
     "all": ("bn_affine", "are as initialised: scale 1, shift 0, mean 0, variance 1", tuple(NORM_PARTS)),
 }
@@ -94,7 +97,7 @@ def of_norms(ports: Ports) -> Iterator[Change]:
 
 def of_precision(ports: Ports) -> Iterator[Change]:
     """Weights that went through fewer bits."""
-    for name, rounded in (("fp16", _fp16), ("bf16", _bf16)):
+    for name, rounded in ROUNDED.items():
         yield Change(
             setting="precision",
             expected="fp32",
@@ -170,13 +173,3 @@ def _initial(parts: Iterable[str]) -> Edit:
 
 def _each(rounded: Callable[[Array], Array]) -> Edit:
     return lambda _, parts: {part: rounded(array) for part, array in parts.items()}
-
-
-def _fp16(array: Array) -> Array:
-    return array.astype(np.float16).astype(np.float32)
-
-
-def _bf16(array: Array) -> Array:
-    """Rounded to nearest, ties to even, as PyTorch does."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
