@@ -19,7 +19,7 @@ from resnetfea.network.build import empty, without_tiny_variances
 from resnetfea.network.norm import FP32_TINY, GroupNorm
 from resnetfea.network.resnet import ResidualBlockUsing, _make_layer
 from resnetfea.network.variant import Variant
-from resnetfea.parity import steps
+from resnetfea.parity import linear, steps
 from resnetfea.parity.segments import Segment
 from resnetfea.parity.steps import STAGES, Step
 from resnetfea.weights import Weights
@@ -27,7 +27,6 @@ from resnetfea.weights import Weights
 Array = NDArray[Any]
 Parts = Mapping[str, Array]  # a layer's tensors: weight, or weight, bias, running_mean, running_var
 Edit = Callable[[str, Parts], Parts]  # a layer's name and its tensors to others
-FEW = 12  # pixels of a map, too few to tell a line from anything else
 KEPT = 4  # segments whose outputs are kept: of a stage at 224x224 some 60 MB
 IN_THE_CELL = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
@@ -128,6 +127,24 @@ class Ports:
                 for name, output in zip(segment.steps, flow, strict=False)
                 if name in segment.observed
             }
+
+    def possible(self, segment: Segment, layer: str, base: Sequence[Change] = ()) -> bool:
+        """Whether that layer, the segment's last, could give what is observed with other numbers, for all that is told.
+
+        Of a convolution and its norm in one segment, either may be asked.
+        """
+        theirs = segment.observed[segment.steps[-1]]
+        if "bias" in self.layers[layer]:
+            ours = self.outputs(segment, base)[segment.steps[-1]]
+            return math.prod(theirs.shape[2:]) < linear.FEW or linear.off_line(ours, theirs) <= linear.FITS
+        if len(segment.steps) > 1:
+            return True
+        variant = replace(self.variant, **{name: value for one in base for name, value in one.variant.items()})
+        (x,) = segment.inputs.values()
+        behind_relu = layer.endswith((".conv2", ".conv3"))
+        with steps.eager():
+            convolution = self._step(layer, variant).layer
+            return linear.is_convolution(convolution, np.maximum(x, 0) if behind_relu else x, theirs) is not False
 
     def _run(self, segment: Segment, changes: Sequence[Change], done: Sequence[ms.Tensor]) -> list[ms.Tensor]:
         """The outputs of all steps, those of the first ones given; of fewer where two sizes can't be added."""
@@ -251,21 +268,6 @@ def _parameter(layer: Any, part: str) -> ms.Parameter:
     if part.startswith("offset."):
         return getattr(layer.offset, part.removeprefix("offset."))
     return getattr(layer, IN_THE_CELL[part] if hasattr(layer, "gamma") else part)
-
-
-def off_line(ours: Array, theirs: Array) -> float:
-    """How far theirs is, channel by channel, from a * ours + b with the best a and b; of its largest value.
-
-    Of a few pixels everything is on a line: infinite.
-    """
-    if ours.shape != theirs.shape or math.prod(ours.shape[2:]) < FEW:
-        return math.inf
-    a, b = (array.astype(np.float64) for array in (ours, theirs))
-    a, b = a - a.mean((2, 3), keepdims=True), b - b.mean((2, 3), keepdims=True)
-    square = (a * a).sum((2, 3), keepdims=True)
-    factor = (a * b).sum((2, 3), keepdims=True) / np.where(square == 0, 1, square)
-    peak = float(np.abs(theirs).max())
-    return float(np.abs(factor * a - b).max()) / peak if peak else 0.0
 
 
 def _apart(ours: Array | None, theirs: Array) -> tuple[float, float]:

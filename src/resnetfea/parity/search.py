@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from resnetfea.parity import epsilon, numbers, settings
-from resnetfea.parity.ports import Change, Ports, off_line
+from resnetfea.parity.ports import Change, Ports
 from resnetfea.parity.segments import Segment
 
 EFFORT = 15.0  # nominal seconds, after which it stops. Not real ones: it must find the same on every machine
@@ -175,13 +175,12 @@ class Search:
             self._take([numbers.other(self.ports, layer, why)], segment)
 
     def _only_layer(self, segment: Segment) -> str | None:
-        """The one convolution or norm in it; of a convolution and its norm that one whose numbers can do it alone."""
+        """The one convolution or norm in it whose numbers can do it alone; a norm's before its convolution's."""
         layers = [step for step in segment.steps if step in self.ports.layers]
-        if len(layers) != 2 or layers[1] != segment.steps[-1] or "bias" not in self.ports.layers[layers[1]]:
-            return layers[0] if len(layers) == 1 else None
-        ours = self.ports.outputs(segment, self.changes)
-        in_line = off_line(ours[layers[1]], segment.observed[layers[1]]) <= self.tolerance
-        return layers[1] if in_line else layers[0]
+        if not layers or layers[-1] != segment.steps[-1] or (len(layers) > 1 and not _is_folded(self.ports, layers)):
+            return None
+        able = (layer for layer in reversed(layers) if self.ports.possible(segment, layer, self.changes))
+        return next(able, None)
 
     def _look_at_eps(self) -> None:
         """An epsilon that is off by a thousandth stays below the tolerance, and shows in all norms together."""
@@ -207,6 +206,11 @@ def _together(one: Change, two: Change) -> bool:
     if one.setting == two.setting and one.setting in {*settings.OTHERS, "precision"}:
         return False
     return not (one.edit and two.edit and one.steps & two.steps and "weights" in (one.setting, two.setting))
+
+
+def _is_folded(ports: Ports, layers: Sequence[str]) -> bool:
+    """Whether these are a convolution and its norm, of which only the norm's output is known."""
+    return len(layers) == 2 and "bias" not in ports.layers[layers[0]] and "bias" in ports.layers[layers[1]]
 
 
 def _has_norms(ports: Ports, segment: Segment) -> bool:
