@@ -11,10 +11,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from resnetfea.parity import input_made, precision
+from resnetfea.parity.change import Change
 from resnetfea.parity.input_made import Difference
 from resnetfea.parity.linear import off_line
 from resnetfea.parity.opened import check_network, opened
-from resnetfea.parity.ports import Change, Ports
+from resnetfea.parity.ports import Ports
 from resnetfea.parity.search import Search
 from resnetfea.parity.segments import Segment, cut
 from resnetfea.parity.settings import LOADED, by_stage

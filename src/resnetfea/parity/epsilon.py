@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetfea.parity.ports import Change, Ports
+from resnetfea.parity.change import Change
+from resnetfea.parity.ports import Ports
 from resnetfea.parity.segments import Segment
 from resnetfea.parity.settings import eps
 

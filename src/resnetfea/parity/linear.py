@@ -43,6 +43,8 @@ def is_convolution(layer: Any, x: Array, theirs: Array) -> bool | None:
     wanted = theirs[0].reshape(theirs.shape[1], -1).T
     if patches.shape[1] != len(wanted):
         return False
+    if not (np.isfinite(patches).all() and np.isfinite(wanted).all()):
+        return False
     found, *_ = np.linalg.lstsq(patches.T, wanted, rcond=None)
     return bool(np.abs(patches.T @ found - wanted).max() <= FITS * np.abs(wanted).max())
 

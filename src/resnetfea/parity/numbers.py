@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from resnetfea.parity.ports import Array, Change, Edit, Parts, Ports
+from resnetfea.parity.change import Array, Change, Edit, Parts
+from resnetfea.parity.ports import Ports
 from resnetfea.parity.settings import LOADED, LOST, NORM_PARTS, by_stage
 
 UNLOADED = 0.01  # of a convolution in the source document's port, whose layers all start so

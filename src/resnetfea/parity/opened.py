@@ -45,10 +45,18 @@ def check_network(reference: Trace, plan: Sequence[Step], weights: Weights) -> N
         raise ResnetFeaError(f"{reference.source}: is of another network: these weights have no {blocks[0]}")
     if names.isdisjoint(reference.layers):
         raise ResnetFeaError(f"{reference.source}: has no layer that these weights have; give c2 to c5 at least")
-    for name, (channels, _) in weights.variant.maps.items():
+    for name, channels in _channels(plan, weights).items():
         if name in reference.layers and reference.layers[name].shape[1] != channels:
             theirs = reference.layers[name].shape[1]
             raise ResnetFeaError(
                 f"{reference.source}: is of another network: {name} has {theirs} channels there, "
                 f"{channels} with these weights"
             )
+
+
+def _channels(plan: Sequence[Step], weights: Weights) -> dict[str, int]:
+    """Of each step that the weights tell: convolutions and norms, blocks by their last norm, the pool by the stem's."""
+    found = {step.name: len(weights.tensors[f"{step.name}.weight"]) for step in plan if step.layer is not None}
+    found["maxpool"] = found["bn1"]
+    found |= {step.name: found[step.inputs[0]] for step in plan if step.layer is None and step.name != "maxpool"}
+    return found | {step.also: found[step.name] for step in plan if step.also}

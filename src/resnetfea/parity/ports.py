@@ -7,57 +7,25 @@ hypothesis: to build a whole network takes half a second, and a search asks for 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-from numpy.typing import NDArray
 
-from resnetfea.network.build import empty, without_tiny_variances
-from resnetfea.network.norm import FP32_TINY, GroupNorm
-from resnetfea.network.resnet import ResidualBlockUsing, _make_layer
+from resnetfea.network.build import without_tiny_variances
+from resnetfea.network.norm import GroupNorm
 from resnetfea.network.variant import Variant
 from resnetfea.parity import linear, steps
+from resnetfea.parity.change import Array, Change, Parts
 from resnetfea.parity.segments import Segment
+from resnetfea.parity.stages import built, first_of, matters
 from resnetfea.parity.steps import STAGES, Step
 from resnetfea.weights import Weights
 
-Array = NDArray[Any]
-Parts = Mapping[str, Array]  # a layer's tensors: weight, or weight, bias, running_mean, running_var
-Edit = Callable[[str, Parts], Parts]  # a layer's name and its tensors to others
 KEPT = 4  # segments whose outputs are kept: of a stage at 224x224 some 60 MB
 IN_THE_CELL = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Change:
-    """One thing that the reference may have done otherwise.
-
-    Attributes:
-        setting, expected, found: as `diagnose --json` has them.
-        why: what it means, as a clause.
-        steps: whose outputs it can change, given the same inputs.
-        variant: fields of Variant that it sets.
-        edit: what becomes of the tensors of the layers among `steps`.
-        batch: the norms among `steps` take mean and variance from what they get.
-        known: False where the other numbers are not known, so that the layer can't be computed.
-    """
-
-    setting: str
-    expected: Any
-    found: Any
-    why: str
-    steps: frozenset[str]
-    variant: Mapping[str, Any] = field(default_factory=dict)
-    edit: Edit | None = None
-    batch: bool = False
-    known: bool = True
-
-    def touches(self, segment: Segment) -> bool:
-        """Whether it matters there."""
-        return not self.steps.isdisjoint(segment.steps)
 
 
 class Ports:
@@ -208,47 +176,17 @@ class Ports:
     def _step(self, name: str, variant: Variant) -> Step:
         """The step of that name, in the cell of its stage as this variant builds it."""
         number = STAGES.index(name.partition(".")[0]) + 1 if name.startswith("layer") else 0
-        changed = tuple(getattr(variant, one.name) for one in fields(variant) if one.name in _matters(number))
+        changed = tuple(getattr(variant, one.name) for one in fields(variant) if one.name in matters(number))
         key = (number, *changed)
         if key not in self._steps:
-            self._steps[key] = {step.name: step for step in _built(number, variant)}
+            self._steps[key] = {step.name: step for step in built(number, variant)}
             self._kept += [step.layer for step in self._steps[key].values()]
         return self._steps[key][name]
 
     def _names(self) -> list[str]:
         for number in range(self.variant.stages + 1):
-            self._step(_first(number), self.variant)
+            self._step(first_of(number), self.variant)
         return [name for stage in self._steps.values() for name in stage]
-
-
-def _built(number: int, variant: Variant) -> list[Step]:
-    """The steps of the stem, 0, or of a stage; their norms' eps goes into the variances that they are given."""
-    eps = variant.bn_eps if variant.norm == "group" else FP32_TINY
-    variant = replace(variant, bn_eps=eps, norm="group" if variant.norm == "group" else "frozen")
-    if number == 0:
-        return list(steps.stem(empty(replace(variant, out=("c2",)))))
-    also = f"c{number + 1}" if f"c{number + 1}" in variant.out else ""
-    inputs, outputs = variant.in_channels[number - 1], variant.out_channels[number - 1]
-    blocks = _make_layer(ResidualBlockUsing, variant.layer_nums[number - 1], inputs, outputs, number, True, variant)
-    blocks.set_train(False)
-    return list(steps.stage(STAGES[number - 1], _before(number, variant), list(blocks), also))
-
-
-def _before(number: int, variant: Variant) -> str:
-    return "maxpool" if number == 1 else f"{STAGES[number - 2]}.{variant.layer_nums[number - 2] - 1}"
-
-
-def _first(number: int) -> str:
-    return f"{STAGES[number - 1]}.0.conv1" if number else "conv1"
-
-
-def _matters(number: int) -> set[str]:
-    """The fields of Variant for which that stage has to be built anew; all others go in with the numbers."""
-    return (
-        {"conv_pad", "norm_groups"}
-        | ({"pool"} if number == 0 else {"stride_in"} if number > 1 else set())
-        | ({"dilation"} if number == 4 else set())
-    )
 
 
 def _with_eps(parts: Parts, eps: float) -> dict[str, Array]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from resnetfea.parity import epsilon, numbers, settings
-from resnetfea.parity.ports import Change, Ports
+from resnetfea.parity.change import Change
+from resnetfea.parity.ports import Ports
 from resnetfea.parity.segments import Segment
 
 EFFORT = 15.0  # nominal seconds, after which it stops. Not real ones: it must find the same on every machine

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from resnetfea.network.variant import Variant
-from resnetfea.parity.ports import Array, Change, Edit, Parts, Ports
+from resnetfea.parity.change import Array, Change, Edit, Parts
+from resnetfea.parity.ports import Ports
 from resnetfea.parity.precision import ROUNDED
 from resnetfea.parity.steps import STAGES
 
