@@ -19,7 +19,7 @@ def diagnose(
     weights: Annotated[str, typer.Argument(metavar="W", help="Weights file, URL, or known name: what is right.")],
     against: Annotated[str, typer.Option(metavar="REF", help="Trace (.npz), .onnx, or weights, of what differs.")],
     image: Annotated[Path | None, typer.Option(help="Photo that a trace's input was made of.")] = None,
-    tol: Annotated[float, typer.Option(min=0, help="Largest max|a-b| / max|b| of a layer that agrees.")] = 1e-5,
+    tol: Annotated[float, typer.Option(min=1e-6, help="Largest max|a-b| / max|b| of a layer that agrees.")] = 1e-5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     offline: OfflineOption = False,
 ) -> None:

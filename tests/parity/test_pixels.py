@@ -34,6 +34,8 @@ def made(picture: NDArray[np.uint8], by: Recipe) -> NDArray[np.float32]:
         {"scale": 1.0},
         {"mean": (0.5, 0.5, 0.5)},
         {"mean": REVERSED},
+        {"mean": (123.675, 116.28, 103.53)},  # of 0 to 255, beside pixels of 0 to 1
+        {"std": (0.112344, 0.112344, 0.112344)},
         {"std": (0.25, 0.22, 0.2)},
         {"std": recipe.SWAV.std},
         {"color": "bgr"},
@@ -64,6 +66,23 @@ def test_a_grey_picture_has_the_order_that_is_expected() -> None:
     grey = np.repeat(PICTURE[..., :1], 3, axis=2)
     for expected in (RGB, replace(RGB, color="bgr")):
         assert pixels.differences(pixels.line(grey, made(grey, expected), expected), expected) == {}
+
+
+def test_whatever_the_numbers_are_they_are_found() -> None:
+    for _ in range(50):
+        mean, std = tuple(RNG.random(3)), tuple(RNG.uniform(0.1, 0.4, 3))
+        found = pixels.differences(pixels.line(PICTURE, made(PICTURE, replace(RGB, mean=mean, std=std)), RGB), RGB)
+        assert found == {"mean": pytest.approx(mean, rel=1e-3), "std": pytest.approx(std, rel=1e-4)}
+
+
+@pytest.mark.parametrize("changed", [{}, {"scale": 1.0}, {"mean": (0.5, 0.5, 0.5)}])
+def test_a_colour_that_is_the_same_everywhere_invents_nothing(changed: dict[str, Any]) -> None:
+    """One level tells one equation of scale, mean and std, not two."""
+    for level in (0, 128):
+        picture = PICTURE.copy()
+        picture[..., 2] = level
+        found = pixels.differences(pixels.line(picture, made(picture, replace(RGB, **changed)), RGB), RGB)
+        assert found == {name: pytest.approx(value, rel=1e-4) for name, value in changed.items()}
 
 
 def test_what_is_not_made_of_the_picture_is_off() -> None:

@@ -76,10 +76,7 @@ def _of_weights(weights: Weights, theirs: Weights) -> Made:
     """Beside the recipe that the other file needs."""
     if theirs.recipe_of.startswith("assumed") or weights.recipe_of.startswith("assumed"):
         return Made(notes=("the recipes are not compared: one of the files does not tell its own",))
-    one = theirs.recipe
-    a, b = one.scale / np.array(one.std), -np.array(one.mean) / np.array(one.std)
-    order = (2, 1, 0) if one.color == "bgr" else (0, 1, 2)
-    settings = pixels.differences(pixels.Line(order, a, b, 0.0), weights.recipe)
+    settings = pixels.differences(pixels.of_recipe(theirs.recipe), weights.recipe)
     return _told(weights.recipe, settings, f"so its file, or its ecosystem ({theirs.ecosystem}), says")
 
 

@@ -29,7 +29,14 @@ def opened(reference: Trace) -> Trace:
     told = [row(name, layers[name], array) for name, array in reference.layers.items() if name in layers]
     if not told or not all(one.within(AS_THE_GRAPH) for one in told):
         return reference
-    return replace(reference, layers={**layers, **reference.layers})
+    return replace(reference, layers={**layers, **reference.layers}, theirs=theirs)
+
+
+def is_folded(weights: Weights) -> bool:
+    """Whether its norms are scale and shift only, or nothing at all: their statistics are in other numbers."""
+    means = [array for name, array in weights.tensors.items() if name.endswith("running_mean")]
+    variances = [array for name, array in weights.tensors.items() if name.endswith("running_var")]
+    return bool(means) and not any(array.any() for array in means) and all((array == 1).all() for array in variances)
 
 
 def check_network(reference: Trace, plan: Sequence[Step], weights: Weights) -> None:
