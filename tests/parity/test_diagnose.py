@@ -28,6 +28,7 @@ from rich_weights import State
 pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "golden" / "traces"
 TRACE = GOLDEN / "torchvision.npz"
+DATA = Path(__file__).parents[1] / "data"
 CASE = CASES["torchvision"]
 MAPS = ("c2", "c3", "c4", "c5")
 RECIPE = ("color", "scale", "mean", "std")
@@ -132,6 +133,23 @@ def test_what_is_wrong_with_the_ports_tensors_is_named(
     plant(state)
     differences = named(right, saved(tmp_path / "port.npz", state))
     assert {name: value for name, (_, value) in differences.items()} == {setting: found}
+
+
+@pytest.mark.parametrize(("onnx", "found"), [("tiny-bn.onnx", {}), ("tiny-folded.onnx", {"stride_in": ("3x3", "1x1")})])
+def test_an_onnx_of_pytorch_is_compared_layer_by_layer(onnx: str, found: dict[str, Any]) -> None:
+    """Of the second the norms are folded into the convolutions, which are then no layers to compare; maps of 2x2."""
+    assert named(DATA / "tiny.pth", DATA / onnx) == found
+
+
+@pytest.mark.parametrize(("value", "why"), [(np.nan, "not finite"), (0, "zero everywhere")])
+def test_a_layer_that_is_no_evidence_ends_the_search(value: float, why: str, tmp_path: Path) -> None:
+    arrays: dict[str, NDArray[Any]] = dict(np.load(TRACE))
+    arrays["layer2.1.conv2"] = np.full_like(arrays["layer2.1.conv2"], value)
+    np.savez(tmp_path / "dead.npz", **arrays)
+    found = facts(saved(tmp_path / "w.npz", CASE.weights, pool="ceil"), tmp_path / "dead.npz")
+    assert [one["setting"] for one in found["differences"]] == ["pool"]
+    assert [one["layer"] for one in found["unexplained"]] == ["layer2.1.conv2"]
+    assert why in found["unexplained"][0]["why"]
 
 
 @pytest.mark.parametrize("layer", ["conv1", "layer1.0.bn1"])

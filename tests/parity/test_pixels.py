@@ -35,6 +35,7 @@ def made(picture: NDArray[np.uint8], by: Recipe) -> NDArray[np.float32]:
         {"mean": (0.5, 0.5, 0.5)},
         {"mean": REVERSED},
         {"mean": (123.675, 116.28, 103.53)},  # of 0 to 255, beside pixels of 0 to 1
+        {"scale": 1.0, "mean": (123.675, 116.28, 103.53)},  # and not a std of 0.0009
         {"std": (0.112344, 0.112344, 0.112344)},
         {"std": (0.25, 0.22, 0.2)},
         {"std": recipe.SWAV.std},

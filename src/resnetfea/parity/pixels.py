@@ -89,11 +89,12 @@ def _order(color: str) -> tuple[int, ...]:
 
 
 def _usual(own: Settings) -> list[Settings]:
-    """What others take, also in the wrong order, and one number of it beside own ones: the fields that are changed."""
+    """What others take, also in the wrong order, and a field or two of it beside own ones: those that change."""
     whole: list[Settings] = [
         {"scale": one.scale, "mean": one.mean[::order], "std": one.std[::order]} for one in USUAL for order in (1, -1)
     ]
     mixed = [own | {name: one[name]} for one in whole for name in own]
+    mixed += [one | {name: own[name]} for one in whole for name in own]
     return [{name: value for name, value in one.items() if value != own[name]} for one in (*mixed, *whole)]
 
 
@@ -114,9 +115,9 @@ def _candidates(found: Line, expected: Recipe) -> Iterator[Settings]:
     by_mean = {"mean": tuple(-found.b * std)}
     yield {}
     yield from (settings for settings in usual if len(settings) == 1)
-    yield from (by_scale, by_mean, {"std": tuple(std / ratio)})
-    yield from (settings for settings in usual if len(settings) == 2)
-    yield by_scale | by_mean
+    yield by_scale
+    yield from (settings for settings in usual if len(settings) == 2)  # likelier than a std that nobody has
+    yield from (by_mean, {"std": tuple(std / ratio)}, by_scale | by_mean)
     yield from usual
     with np.errstate(all="ignore"):
         by_std = -mean / found.b
