@@ -17,6 +17,7 @@ from differences.changes import Floats, Tensors, by_recipe
 from differences.trap import NETWORKS, Network, Trap
 from differences.traps import TRAPS
 from resnetfea.engine.compiled import CompiledEngine
+from resnetfea.network import mode
 from resnetfea.network.build import loaded
 from resnetfea.network.variant import LAYERS, Variant
 from resnetfea.parity import compare, steps
@@ -188,7 +189,7 @@ def _layers(cell: Any, x: Floats, after: After | None = None) -> Iterator[tuple[
     """Every layer's output, in order of execution. What is computed goes on through `after`."""
     flowing = {"input": ms.Tensor(x)}
     for step in steps.plan(cell):
-        with steps.eager():
+        with mode.eager():
             output = step.compute(*(flowing[name] for name in step.inputs))
         if after is not None:
             output = ms.Tensor(after(step.name, output.asnumpy()))

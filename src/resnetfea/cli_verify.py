@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnetfea.cli_output import FATAL, OfflineOption, errors, text
+from resnetfea.cli_output import FATAL, SHOWN, OfflineOption, errors, text
 from resnetfea.errors import printable
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from resnetfea.parity.verify import Verdict
 
 WIDTH = 100  # columns of the table, also where stdout is a file
-SHOWN = 6  # names of a long list that a person gets to see
 
 
 def verify(

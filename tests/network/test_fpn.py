@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors.numpy import save_file
 from parity.fpn_cases import CASES, GRADIENTS_OF, INPUTS, NET, Case, error, load, maps, state, weighing
 from parity.references import GOLDEN
 from resnetfea import ResnetFeaError, read
+from resnetfea.network import mode
 from resnetfea.network.build import fpn_of, with_pyramid
 from resnetfea.network.fpn import FPN
 from resnetfea.weights import fpn_names
@@ -94,23 +94,13 @@ def wanted(keys: Iterable[str]) -> list[str]:
     return [key.removeprefix("gradient/") for key in keys if key.startswith("gradient/") and key.count("/") == 1]
 
 
-@contextmanager
-def graph_mode() -> Iterator[None]:
-    before = ms.get_context("mode")
-    ms.set_context(mode=ms.GRAPH_MODE)
-    try:
-        yield
-    finally:
-        ms.set_context(mode=before)
-
-
 @pytest.mark.parametrize(
     ("name", "label"), [("default", "225x225"), ("modelzoo", "unequal"), ("all-at-once", "dilated")]
 )
 def test_in_graph_mode(name: str, label: str) -> None:
     case = CASES[name]
     reference = load(GOLDEN / "fpn" / f"{name}.npz", case)
-    with graph_mode():
+    with mode.graph():
         found = called(built(case), maps(case, INPUTS[label]))
     assert all(error(reference, f"{label}/{index}", ours) <= TOLERANCE for index, ours in enumerate(found))
 

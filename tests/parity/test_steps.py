@@ -28,12 +28,13 @@ X = rich_input((1, 3, 65, 79), 3)
 def test_the_steps_end_where_the_cell_ends(variant: Variant) -> None:
     from mindspore import Tensor
 
+    from resnetfea.network import mode
     from resnetfea.parity import steps
 
     cell = build_cell(rich_state(variant, 3), variant)
     found = dict(steps.run(cell, X))
     assert [name for name in found if name.startswith("c") and name != "conv1"] == list(variant.out)
-    with steps.eager():
+    with mode.eager():
         wanted = [whole.asnumpy() for whole in cell(Tensor(X))]
     for name, whole in zip(variant.out, wanted, strict=True):
         assert np.array_equal(found[name], whole)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
 import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.engine.layers import Maps, Pool, chosen, computed, images, pixels
+from resnetfea.network import mode
 from resnetfea.network.build import loaded, with_pyramid
 from resnetfea.weights import Recipe, Weights
 
@@ -31,7 +31,7 @@ class MindSporeEngine:
 
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""
-        with _graph_mode():
+        with mode.graph():
             outputs = self._cell(ms.Tensor(images(x)))
             by_name = dict(zip(self._computed, outputs, strict=True))
             return {layer: by_name[layer].asnumpy() for layer in self.layers}
@@ -56,17 +56,3 @@ def _pooled(whole: NDArray[np.float32], pool: Pool) -> NDArray[np.float32]:
     """(C, H, W) to (C,)."""
     reduce = np.mean if pool == "avg" else np.max
     return np.asarray(reduce(whole, axis=(1, 2)), np.float32)
-
-
-@contextmanager
-def _graph_mode() -> Iterator[None]:
-    """MindSpore's graph mode, and the caller's mode again behind it.
-
-    Eager mode takes 2.5 times as long on a CPU; ms.jit on the cell takes 5 times (2.10.0: it copies the weights in).
-    """
-    before = ms.get_context("mode")
-    ms.set_context(mode=ms.GRAPH_MODE)
-    try:
-        yield
-    finally:
-        ms.set_context(mode=before)

@@ -11,9 +11,10 @@ from mindspore import ops
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
+from resnetfea.network import mode
 from resnetfea.network.build import loaded
 from resnetfea.network.resnet import ResNetFea
-from resnetfea.parity.steps import eager, plan
+from resnetfea.parity.steps import plan
 from resnetfea.parity.trace import GRADIENT, LOSS, Trace
 from resnetfea.weights import Weights, canonical
 from resnetfea.weights.ecosystems import RESNETFEA
@@ -63,6 +64,6 @@ def _gradients(cell: ResNetFea, reference: Trace) -> dict[str, Array]:
                 raise ResnetFeaError(f"{reference.source}: `{LOSS}{name}` is {factor.shape}, but {name} is {ours} here")
         return add([total(multiply(maps[name], factor)) for name, factor in factors.items()])
 
-    with eager():  # the cell runs once: compiling a graph takes longer
+    with mode.eager():  # the cell runs once: compiling a graph takes longer
         found = ms.grad(loss, None, ms.ParameterTuple(trained))(ms.Tensor(reference.input))
         return {one.name: gradient.asnumpy() for one, gradient in zip(trained, found, strict=True)}

@@ -14,10 +14,11 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 
+from resnetfea.network import mode
 from resnetfea.network.build import without_tiny_variances
 from resnetfea.network.norm import GroupNorm
 from resnetfea.network.variant import Variant
-from resnetfea.parity import linear, steps
+from resnetfea.parity import linear
 from resnetfea.parity.change import Array, Change, Parts
 from resnetfea.parity.segments import Segment
 from resnetfea.parity.stages import built, first_of, matters
@@ -80,7 +81,7 @@ class Ports:
         touched = frozenset[str]().union(*(change.steps for change in more))
         first = next((place for place, name in enumerate(segment.steps) if name in touched), 0)
         flow: list[ms.Tensor] = []
-        with steps.eager():
+        with mode.eager():
             if first:
                 key = (segment, frozenset(base))
                 if key not in self._flows:
@@ -108,7 +109,7 @@ class Ports:
         variant = replace(self.variant, **{name: value for one in base for name, value in one.variant.items()})
         (x,) = segment.inputs.values()
         behind_relu = layer.endswith((".conv2", ".conv3"))
-        with steps.eager():
+        with mode.eager():
             convolution = self._step(layer, variant).layer
             return linear.is_convolution(convolution, np.maximum(x, 0) if behind_relu else x, theirs) is not False
 

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from mindspore import nn
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
+from resnetfea.network import mode
 from resnetfea.network.fpn import FPN
 from resnetfea.network.resnet import ResNetFea
 from resnetfea.parity.trace import INPUT
@@ -63,7 +63,7 @@ def run(
     for _, block in groupby(plan(cell), _block_of):
         computed: list[tuple[Step, ms.Tensor]] = []
         unlike = ""
-        with eager():
+        with mode.eager():
             for step in block:
                 inputs = [flowing[name] for name in step.inputs]
                 if len({one.shape for one in inputs}) > 1:
@@ -89,7 +89,7 @@ def run(
             raise ResnetFeaError(unlike)
         flowing = {step.name: flowing[step.name]}  # the next block takes no other; all would be gigabytes
     if fpn is not None:
-        with eager():
+        with mode.eager():
             outputs = fpn(tuple(maps[-len(fpn.lateral_convs_list) :]))
             pyramid = [output.asnumpy() for output in outputs]
         yield from zip(fpn.channels, pyramid, strict=True)
@@ -140,14 +140,3 @@ def _block(name: str, before: str, block: Any, also: str) -> Iterator[Step]:
         yield Step(projection, (before,), block.conv_down_sample, block.conv_down_sample)
         yield Step(shortcut, (projection,), block.bn_down_sample, block.bn_down_sample)
     yield Step(name, (f"{name}.bn3", shortcut), lambda y, x: relu(block.add(y, x)), also=also)
-
-
-@contextmanager
-def eager() -> Iterator[None]:
-    """MindSpore's eager mode, and the caller's mode again behind it: a graph for each of 70 layers takes a minute."""
-    before = ms.get_context("mode")
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    try:
-        yield
-    finally:
-        ms.set_context(mode=before)
