@@ -37,6 +37,7 @@ class Engine(StrEnum):
 class Pool(StrEnum):
     avg = "avg"
     max = "max"
+    none = "none"
 
 
 class Precision(StrEnum):
@@ -61,7 +62,7 @@ def extract(
     layers: Annotated[
         str, typer.Option(help="Which of c2,c3,c4,c5, of a feature pyramid p2,p3,..,p7 too.")
     ] = "c2,c3,c4,c5",
-    pool: Annotated[Pool, typer.Option(help="What becomes of a layer's map.")] = Pool.avg,
+    pool: Annotated[Pool, typer.Option(help="What becomes of a layer's map; none keeps it whole.")] = Pool.avg,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.fp32,
     engine: Annotated[
         Engine, typer.Option(help="auto is openvino, compiled from the MindSpore cell, where it can be.")
@@ -69,7 +70,9 @@ def extract(
     decode: Annotated[Decode, typer.Option(help="How images are decoded.")] = Decode.exact,
     workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one each core")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that the network takes at a time.")] = 1,
-    shard_size: Annotated[int, typer.Option(min=1, help="Images of one Parquet file.")] = 1024,
+    shard_size: Annotated[
+        int | None, typer.Option(min=1, help="Images of one Parquet file.", show_default="1024; of whole maps 64")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run in OUT first.")] = False,
     offline: OfflineOption = False,

@@ -35,7 +35,7 @@ class CompiledEngine:
         weights: what resnetfea.read gave.
         layers: which of c2..c5, and of p2.. where the weights have a pyramid; None for all of c2..c5 that they give.
             Only what they need is computed.
-        pool: what `features` makes of a map: its "avg" or "max".
+        pool: what `features` makes of a map: its "avg" or "max", or "none": the map itself.
         batch: pictures in one request of `features`. More than 1 gains nothing where requests run side by side.
         threads: how many at most; None for all cores that this process may use.
 
@@ -67,9 +67,9 @@ class CompiledEngine:
         return {layer: np.array(results[index]) for index, layer in enumerate(self.layers)}
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
-        """The pooled layers, each (C,), of RGB pictures (H, W, 3) of the recipe's size, in their order.
+        """The layers, each (C,), or (C, H, W) where maps stay whole, of RGB pictures (H, W, 3) of the recipe's size.
 
-        It takes a few pictures more from the iterable than it has given back.
+        In their order. It takes a few pictures more from the iterable than it has given back.
         """
         idle = [self._features_model.create_infer_request() for _ in range(self.threads + 1)]
         running: deque[Any] = deque()  # in order of the pictures
@@ -85,7 +85,7 @@ class CompiledEngine:
 
     def _finished(self, request: Any) -> list[Maps]:
         request.wait()
-        outputs = [request.get_output_tensor(index).data.copy() for index in range(len(self.layers))]  # (N, C) each
+        outputs = [request.get_output_tensor(index).data.copy() for index in range(len(self.layers))]  # (N, ...)
         return [dict(zip(self.layers, rows, strict=True)) for rows in zip(*outputs, strict=True)]
 
     def _read(self) -> ov.Model:
@@ -118,13 +118,15 @@ class CompiledEngine:
 
     @cached_property
     def _features_model(self) -> Any:
-        """Pixels in, pooled layers out: normalisation and pooling are part of the graph."""
+        """Pixels in, pooled layers or maps out: normalisation and pooling are part of the graph."""
         recipe = self.weights.recipe
-        reduce = ops.reduce_mean if self.pool == "avg" else ops.reduce_max
-        axes = ops.constant(np.array([2, 3], np.int64))
         graph = self._graph.clone()
-        pooled = [reduce(output.get_node().input_value(0), axes, False) for output in graph.outputs]  # (N, C)
-        steps = ov.preprocess.PrePostProcessor(ov.Model(pooled, graph.get_parameters()))
+        ends = [output.get_node().input_value(0) for output in graph.outputs]  # (N, C, H, W)
+        if self.pool != "none":
+            reduce = ops.reduce_mean if self.pool == "avg" else ops.reduce_max
+            axes = ops.constant(np.array([2, 3], np.int64))
+            ends = [reduce(end, axes, False) for end in ends]  # (N, C)
+        steps = ov.preprocess.PrePostProcessor(ov.Model(ends, graph.get_parameters()))
         steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
         steps.input().model().set_layout(ov.Layout("NCHW"))
         change = steps.input().preprocess().convert_element_type(ov.Type.f32)

@@ -13,7 +13,7 @@ from resnetfea.errors import ResnetFeaError
 from resnetfea.network.variant import LAYERS
 from resnetfea.weights import Recipe, Weights, fpn_names
 
-Pool = Literal["avg", "max"]
+Pool = Literal["avg", "max", "none"]  # what becomes of a map (C, H, W): (C,), or itself
 Maps = dict[str, NDArray[np.float32]]  # by layer
 
 

@@ -20,7 +20,7 @@ class MindSporeEngine:
     Args:
         weights: what resnetfea.read gave.
         layers: which of c2..c5 to give, and of p2.. where the weights have a pyramid; None for all of c2..c5 they give.
-        pool: what `features` makes of a map: its "avg" or "max".
+        pool: what `features` makes of a map: its "avg" or "max", or "none": the map itself.
     """
 
     def __init__(self, weights: Weights, *, layers: Sequence[str] | None = None, pool: Pool = "avg") -> None:
@@ -37,7 +37,10 @@ class MindSporeEngine:
             return {layer: by_name[layer].asnumpy() for layer in self.layers}
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
-        """The pooled layers, each (C,), of RGB pictures (H, W, 3) of the recipe's size, in their order."""
+        """The layers, each (C,), or (C, H, W) where maps stay whole, of RGB pictures (H, W, 3) of the recipe's size.
+
+        In their order.
+        """
         for picture in pictures:  # one at a time: in a batch its last bits would depend on its neighbours
             maps = self.maps(normalised(pixels(picture), self.weights.recipe)[None])
             yield {layer: _pooled(whole[0], self.pool) for layer, whole in maps.items()}
@@ -53,6 +56,8 @@ def normalised(picture: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32
 
 
 def _pooled(whole: NDArray[np.float32], pool: Pool) -> NDArray[np.float32]:
-    """(C, H, W) to (C,)."""
+    """(C, H, W) to (C,), or as it is."""
+    if pool == "none":
+        return np.ascontiguousarray(whole, np.float32)
     reduce = np.mean if pool == "avg" else np.max
     return np.asarray(reduce(whole, axis=(1, 2)), np.float32)

@@ -22,6 +22,7 @@ from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing, store
 from resnetfea.features.folder import Existing, opened, remove_run
 from resnetfea.features.inputs import spooled
+from resnetfea.features.map_store import MapStore
 from resnetfea.features.pipeline import Engine, results
 from resnetfea.features.store import Failure, Row, Store
 from resnetfea.network.variant import LAYERS
@@ -59,22 +60,22 @@ def extract(
     engine: EngineName | Literal["auto"] = "auto",
     batch: int = 1,
     workers: int | None = None,
-    shard_size: int = 1024,
+    shard_size: int | None = None,
     existing: Existing = "refuse",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
-    """Write the pooled features of all images of `source` to `out`.
+    """Write the pooled features, or the whole maps, of all images of `source` to `out`.
 
     Args:
         source: folder, .txt list, or one image.
         out: folder; made where it is missing.
         weights: what resnetfea.read gave; the recipe is theirs.
         layers: which of c2..c5 and, of weights with a pyramid, p2.., one column each.
-        pool: what becomes of a map.
+        pool: what becomes of a map; "none" keeps it whole (docs/maps.md).
         engine: "openvino" (the compiled cell), "mindspore" (the cell itself), or "auto": the first where it can.
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
         workers: decoding threads; None for one each core.
-        shard_size: images of one Parquet file.
+        shard_size: images of one Parquet file; None for 1024, or 64 of whole maps.
         existing: where `out` holds files already: "refuse", "resume" an interrupted run, or "overwrite".
         progress: called with images done and images in all.
 
@@ -84,6 +85,8 @@ def extract(
     layers = chosen(layers, weights)
     began = ready = time.monotonic()
     name = _chosen(engine, weights, layers)
+    kind = MapStore if pool == "none" else Store
+    shard_size = shard_size or kind.shard_images
     found = listing.images(source)
     folder = Path(out)
     with (
@@ -115,7 +118,7 @@ def extract(
         if before is not None:
             _check_same(folder, before, manifest)
         sizes = channels(weights)
-        target = Store(folder, {layer: sizes[layer] for layer in layers})
+        target = kind(folder, {layer: sizes[layer] for layer in layers})
         shards = [min(shard_size, inputs.count - first) for first in range(0, inputs.count, shard_size)]
         anew = existing == "overwrite"
         todo = {index for index, images in enumerate(shards) if anew or not target.finished(index, images)}

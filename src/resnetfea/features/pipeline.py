@@ -23,7 +23,7 @@ class Engine(Protocol):
     """What runs the network: CompiledEngine or MindSporeEngine."""
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
-        """The pooled layers of each picture (H, W, 3), in order."""
+        """The layers of each picture (H, W, 3), pooled or whole, in order."""
 
 
 class Decoded(NamedTuple):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from resnetfea.atomic import committed
 from resnetfea.errors import ResnetFeaError
+from resnetfea.features.writeback import writeback
 
 FAILURES_KEY = b"resnetfea.failures"
 MANIFEST, FAILURES, INPUTS = "manifest.json", "failures.parquet", ".inputs"
@@ -36,7 +37,7 @@ class Row(NamedTuple):
     path: str
     width: int
     height: int
-    features: dict[str, NDArray[np.float32]]  # by layer, (C,)
+    features: dict[str, NDArray[np.float32]]  # by layer, (C,); (C, H, W) where maps are kept whole
 
 
 class Failure(NamedTuple):
@@ -47,18 +48,21 @@ class Failure(NamedTuple):
 
 
 class Store:
-    """The shards of one run.
+    """The shards of one run, with pooled features. MapStore has others' columns.
 
     Args:
         folder: OUT.
         channels: of each layer, e.g. {"c5": 2048}; one column each.
     """
 
+    shard_images = 1024  # of one file, unless the user says otherwise
+    group_rows = GROUP_ROWS
+
     def __init__(self, folder: Path, channels: dict[str, int]) -> None:
         self.folder, self.channels = folder, channels
         self.schema = pa.schema(
             [("path", pa.string()), ("width", pa.int32()), ("height", pa.int32())]
-            + [(layer, pa.list_(pa.float32(), size)) for layer, size in channels.items()]
+            + [(layer, self._type(layer)) for layer in channels]
         )
 
     def shard(self, index: int) -> Path:
@@ -68,16 +72,22 @@ class Store:
     def write_shard(self, index: int, results: Iterable[Row | Failure]) -> None:
         """One finished shard: its rows, and its failures beside them."""
         failures: list[Failure] = []
-        with _committed(self.shard(index)) as path, _writer(path, self.schema) as writer:
+        with (
+            _committed(self.shard(index)) as path,
+            path.open("wb") as file,
+            writeback(file) as go_on,
+            _writer(file, self.schema) as writer,
+        ):
             rows: list[Row] = []
             for result in results:
                 if isinstance(result, Failure):
                     failures.append(result)
                     continue
                 rows.append(result)
-                if len(rows) == GROUP_ROWS:
+                if len(rows) == self.group_rows:
                     writer.write_table(self._table(rows))
                     rows = []
+                    go_on()
             if rows:
                 writer.write_table(self._table(rows))
             writer.add_key_value_metadata({FAILURES_KEY: json.dumps(failures).encode()})
@@ -93,7 +103,11 @@ class Store:
     def finish(self, shards: int, manifest: dict[str, Any]) -> tuple[int, int]:
         """Gather the failures, then commit the run by its manifest. Gives rows and failures."""
         rows = failed = 0
-        with _committed(self.folder / FAILURES) as path, _writer(path, FAILURE_SCHEMA) as writer:
+        with (
+            _committed(self.folder / FAILURES) as path,
+            path.open("wb") as file,
+            _writer(file, FAILURE_SCHEMA) as writer,
+        ):
             for index in range(shards):
                 footer = self._footer(index)
                 failures = _failures(footer)
@@ -116,10 +130,15 @@ class Store:
             pa.array([row.width for row in rows], pa.int32()),
             pa.array([row.height for row in rows], pa.int32()),
         ]
-        for layer, size in self.channels.items():
-            flat = np.concatenate([row.features[layer] for row in rows])
-            columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), size))
+        columns += [self._column(rows, layer) for layer in self.channels]
         return pa.Table.from_arrays(columns, schema=self.schema)
+
+    def _type(self, layer: str) -> pa.DataType:
+        return pa.list_(pa.float32(), self.channels[layer])
+
+    def _column(self, rows: list[Row], layer: str) -> pa.Array:
+        flat = np.concatenate([row.features[layer] for row in rows])
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), self.channels[layer])
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -170,9 +189,6 @@ def _committed(final: Path) -> AbstractContextManager[Path]:
     return committed(final, final.with_name(f".{final.name}{PARTIAL}"))
 
 
-@contextmanager
-def _writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """No dictionaries and no compression: float features gain nothing from either (measured below 8%)."""
-    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-    with path.open("wb") as file, pq.ParquetWriter(file, schema, **options) as writer:
-        yield writer
+def _writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
+    """No dictionaries and no compression: pooled features gain below 8%, maps 27% at 3 times the CPU (docs/maps.md)."""
+    return pq.ParquetWriter(file, schema, compression="none", use_dictionary=False, write_statistics=False)
