@@ -20,7 +20,7 @@ from weights import onnx_making
 
 pytestmark = pytest.mark.slow
 Array = NDArray[Any]
-POOLS: tuple[tuple[Pool, Any], ...] = (("avg", np.mean), ("max", np.max))
+POOLS: tuple[tuple[Pool, Any], ...] = (("avg", np.mean), ("max", np.max), ("none", lambda maps, axis: maps))
 GOLDEN = Path(__file__).parents[1] / "golden"
 DATA = Path(__file__).parents[1] / "data"
 
@@ -132,7 +132,7 @@ def test_two_models_that_share_their_onnx_file_are_not_confused(tmp_path: Path) 
     assert error(found[1], found[0]) > 1e-3
 
 
-def test_features_are_the_pooled_maps(opennsfw: Weights, pictures: Array) -> None:
+def test_features_are_the_maps_pooled_or_whole(opennsfw: Weights, pictures: Array) -> None:
     x = np.stack([normalised(picture, opennsfw.recipe) for picture in pictures])
     maps = MindSporeEngine(opennsfw).maps(x)
     for engine in (CompiledEngine, MindSporeEngine):
@@ -144,28 +144,32 @@ def test_features_are_the_pooled_maps(opennsfw: Weights, pictures: Array) -> Non
                 assert error(ours, reduce(maps[layer], axis=(2, 3))) < TOLERANCE
 
 
+@pytest.mark.parametrize("pool", ["avg", "none"])
 @pytest.mark.parametrize(("threads", "batch"), [(1, 1), (4, 1), (2, 3), (1, 7)])
 def test_bytes_do_not_depend_on_threads_or_batches(
-    opennsfw: Weights, pictures: Array, threads: int, batch: int
+    opennsfw: Weights, pictures: Array, threads: int, batch: int, pool: Pool
 ) -> None:
-    wanted = list(CompiledEngine(opennsfw, threads=2).features(pictures))
-    rows = list(CompiledEngine(opennsfw, threads=threads, batch=batch).features(pictures))
-    alone = [next(CompiledEngine(opennsfw, threads=threads).features(pictures[i : i + 1])) for i in (0, 6)]
+    wanted = list(CompiledEngine(opennsfw, threads=2, pool=pool).features(pictures))
+    rows = list(CompiledEngine(opennsfw, threads=threads, batch=batch, pool=pool).features(pictures))
+    alone = [next(CompiledEngine(opennsfw, threads=threads, pool=pool).features(pictures[i : i + 1])) for i in (0, 6)]
     assert all(np.array_equal(a[layer], b[layer]) for a, b in zip(rows, wanted, strict=True) for layer in a)
     assert all(np.array_equal(a[layer], wanted[i][layer]) for i, a in zip((0, 6), alone, strict=True) for layer in a)
 
 
+@pytest.mark.parametrize("pool", ["avg", "none"])
 @pytest.mark.parametrize("batch", [1, 4])
-def test_pictures_may_differ_in_size_where_the_recipe_keeps_it(opennsfw: Weights, batch: int) -> None:
+def test_pictures_may_differ_in_size_where_the_recipe_keeps_it(opennsfw: Weights, batch: int, pool: Pool) -> None:
     from dataclasses import replace
 
     weights = replace(opennsfw, recipe=replace(opennsfw.recipe, resize=None, crop=None))
     rng = np.random.default_rng(1)
     sizes = ((90, 64), (90, 64), (33, 200), (90, 64))
     pictures = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in sizes]
-    compiled, cell = CompiledEngine(weights, batch=batch), MindSporeEngine(weights)
-    rows = zip(compiled.features(pictures), cell.features(pictures), strict=True)
-    assert [error(a["c5"], b["c5"]) < TOLERANCE for a, b in rows] == [True] * len(sizes)
+    compiled, cell = CompiledEngine(weights, batch=batch, pool=pool), MindSporeEngine(weights, pool=pool)
+    rows = list(zip(compiled.features(pictures), cell.features(pictures), strict=True))
+    assert [error(a[layer], b[layer]) < TOLERANCE for a, b in rows for layer in a] == [True] * len(sizes) * 4
+    if pool == "none":
+        assert [a["c5"].shape[1:] for a, _ in rows] == [(-(-h // 32), -(-w // 32)) for h, w in sizes]
 
 
 @pytest.mark.parametrize("engine", [lambda w: CompiledEngine(w, threads=1), CompiledEngine, MindSporeEngine])
