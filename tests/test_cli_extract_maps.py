@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +24,19 @@ from resnetfea.weights import safetensors_file
 from resnetfea.weights.card import Card
 from resnetfea.weights.recipe import TORCHVISION
 from rich_weights import rich_state
-from test_cli_extract import EXTRACT, PHOTOS, SAMPLES, TINY, WITH_PEAK, content, extract, failures, features, refused
+from test_cli_extract import (
+    EXTRACT,
+    PHOTOS,
+    ROOT,
+    SAMPLES,
+    TINY,
+    WITH_PEAK,
+    content,
+    extract,
+    failures,
+    features,
+    refused,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +111,25 @@ def test_a_folder(reference: Path, tmp_path: Path) -> None:
         assert np.abs(mean - wanted).max() <= 1e-6 * np.abs(wanted).max(), layer
     manifest = json.loads((reference / "manifest.json").read_text())
     assert (manifest["complete"], manifest["pool"], manifest["shard_size"]) == (True, "none", 64)
+
+
+@pytest.mark.parametrize("document", ["docs/maps.md", "README.md", "README.zh.md"])
+def test_the_documents_examples_read_them(
+    reference: Path, document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").symlink_to(reference)
+    (tmp_path / "maps").symlink_to(reference)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL):
+        if "shard" in block and "shards" not in block:
+            exec(block, names)
+    path, layers = list(maps(reference).items())[7]
+    assert names["row"]["path"] == path
+    assert np.array_equal(names["c5"], layers["c5"])
+    if "table" in names:
+        assert names["table"].num_rows == len(PHOTOS)
+        assert names["table"]["c5"][7].as_py() == {"shape": [1024, 7, 7]}
 
 
 @pytest.mark.parametrize(
