@@ -46,6 +46,7 @@ class Precision(StrEnum):
 
 class Decode(StrEnum):
     exact = "exact"
+    fast = "fast"
 
 
 WeightsOption = Annotated[
@@ -67,7 +68,7 @@ def extract(
     engine: Annotated[
         Engine, typer.Option(help="auto is openvino, compiled from the MindSpore cell, where it can be.")
     ] = Engine.auto,
-    decode: Annotated[Decode, typer.Option(help="How images are decoded.")] = Decode.exact,
+    decode: Annotated[Decode, typer.Option(help="fast reads large JPEGs at reduced scale.")] = Decode.exact,
     workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one each core")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that the network takes at a time.")] = 1,
     shard_size: Annotated[
@@ -111,6 +112,7 @@ def extract(
                 layers=wanted,
                 pool=pool.value,
                 engine=engine.value,
+                decode=decode.value,
                 batch=batch,
                 workers=workers,
                 shard_size=shard_size,

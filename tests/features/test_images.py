@@ -100,6 +100,17 @@ def test_cut_short_is_refused_wherever_it_is_cut(tmp_path: Path, name: str) -> N
             assert bad(tmp_path, data[:keep]) in ("cut short", "not an image of a known format"), keep
 
 
+def test_a_jpeg_without_its_end_marker_is_cut_short(tmp_path: Path) -> None:
+    """Pillow takes one in twenty of these, and this one: its last byte is nearly all filling."""
+    noise = Image.fromarray(np.random.default_rng(19).integers(0, 256, (16, 16, 3), np.uint8))
+    data = encoded(noise, "JPEG", quality=30)
+    assert pixels(tmp_path, data).shape == (16, 16, 3)
+    assert bad(tmp_path, data[:-1]) == bad(tmp_path, data[:-2]) == "cut short"
+    filled = data[:2] + b"\xff\xff" + data[2:]  # markers may be filled up
+    assert pixels(tmp_path, filled).shape == (16, 16, 3)
+    assert bad(tmp_path, filled[:-2]) == "cut short"
+
+
 @pytest.mark.parametrize("first_picture_only", ["animated gif", "animated webp", "animated png", "two-picture jpeg"])
 def test_cut_within_a_later_picture_is_cut_short(tmp_path: Path, first_picture_only: str) -> None:
     data = FILES[first_picture_only]()

@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,8 +22,10 @@ from resnetfea.engine.layers import Pool, channels, chosen
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing, store
 from resnetfea.features.folder import Existing, opened, remove_run
+from resnetfea.features.images import Decode
 from resnetfea.features.inputs import spooled
 from resnetfea.features.map_store import MapStore
+from resnetfea.features.memory import keep_freed
 from resnetfea.features.pipeline import Engine, results
 from resnetfea.features.store import Failure, Row, Store
 from resnetfea.network.variant import LAYERS
@@ -58,6 +61,7 @@ def extract(
     layers: Sequence[str] = LAYERS,
     pool: Pool = "avg",
     engine: EngineName | Literal["auto"] = "auto",
+    decode: Decode = "exact",
     batch: int = 1,
     workers: int | None = None,
     shard_size: int | None = None,
@@ -73,6 +77,7 @@ def extract(
         layers: which of c2..c5 and, of weights with a pyramid, p2.., one column each.
         pool: what becomes of a map; "none" keeps it whole (docs/maps.md).
         engine: "openvino" (the compiled cell), "mindspore" (the cell itself), or "auto": the first where it can.
+        decode: "fast" reads large JPEGs at reduced scale (docs/images.md).
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
         workers: decoding threads; None for one each core.
         shard_size: images of one Parquet file; None for 1024, or 64 of whole maps.
@@ -110,7 +115,7 @@ def extract(
             "layers": list(layers),
             "pool": pool,
             "precision": "fp32",
-            "decode": "exact",
+            "decode": decode,
             "engine": name,
             "engine_version": _engine_version(name),
             "shard_size": shard_size,
@@ -131,16 +136,22 @@ def extract(
             ready = time.monotonic()
             count = _counter(progress, saved, inputs.count)
             threads = workers or cores.usable()
+            keep_freed()
             with _decoders(threads) as decoders:
-                options: dict[str, Any] = {
-                    "recipe": weights.recipe,
-                    "engine": network,
-                    "decoders": decoders,
-                    "ahead": 2 * threads,
-                }
-                for index, names in enumerate(inputs.parts(shard_size)):
-                    if index in todo:
-                        target.write_shard(index, count(results(found.base, names, **options)))
+                parts = (part for index, part in enumerate(inputs.parts(shard_size)) if index in todo)
+                stream = count(
+                    results(
+                        found.base,
+                        chain.from_iterable(parts),
+                        recipe=weights.recipe,
+                        engine=network,
+                        decoders=decoders,
+                        ahead=2 * threads,
+                        mode=decode,
+                    )
+                )
+                for index in sorted(todo):  # one stream, so that nothing stands still while a shard is finished
+                    target.write_shard(index, islice(stream, shards[index]))
         rows, failed = target.finish(len(shards), manifest)
     return Summary(rows, failed, len(shards), inputs.count - saved, ready - began, time.monotonic() - ready)
 

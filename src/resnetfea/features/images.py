@@ -7,7 +7,7 @@ import stat
 import threading
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from resnetfea.features import reduced
+from resnetfea.features.reduced import UPRIGHT
 from resnetfea.features.whole import is_whole, is_whole_mpo
 from resnetfea.weights import Recipe
 
@@ -43,20 +45,13 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "nearest": Image.Resampling.NEAREST,
 }
-UPRIGHT = {  # what undoes each EXIF orientation; 1 is upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 BITS_PER_SAMPLE = 258  # a TIFF's tag
 MAX_BYTES = 512 << 20  # of a file
 MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte in RGB
 LARGE_PIXELS = 24_000_000  # larger pictures are decoded one at a time: the largest WebP takes 1.3 GB meanwhile
 _one_large = threading.Lock()
+
+Decode = Literal["exact", "fast"]
 
 
 class BadImage(Exception):
@@ -71,8 +66,13 @@ class Picture(NamedTuple):
     pixels: NDArray[np.uint8]  # (h, w, 3) RGB, resized and cropped
 
 
-def decode(path: bytes | str | Path, recipe: Recipe) -> Picture:
+def decode(path: bytes | str | Path, recipe: Recipe, mode: Decode = "exact") -> Picture:
     """Read, turn upright, convert to RGB, resize, crop.
+
+    Args:
+        path: of the file.
+        recipe: what becomes of the pixels.
+        mode: "fast" reads a large JPEG at reduced scale; everything else is the same pixels as with "exact".
 
     Raises:
         BadImage: whatever is wrong with the file.
@@ -86,13 +86,13 @@ def decode(path: bytes | str | Path, recipe: Recipe) -> Picture:
             raise BadImage(f"too many pixels ({image.width}x{image.height})")
         if image.format == "MPO" and not is_whole_mpo(image, data):
             raise BadImage("cut short")
-        resized = resized_size(image.width, image.height, recipe)
-        if resized[0] * resized[1] > MAX_PIXELS:
+        size = resized_size(image.width, image.height, recipe)
+        if size[0] * size[1] > MAX_PIXELS:
             raise BadImage(f"too long and thin ({image.width}x{image.height})")
-        if max(image.width * image.height, resized[0] * resized[1]) <= LARGE_PIXELS:
-            return _picture(image, recipe)
+        if max(image.width * image.height, size[0] * size[1]) <= LARGE_PIXELS:
+            return _picture(image, recipe, mode)
         with _one_large:
-            return _picture(image, recipe)
+            return _picture(image, recipe, mode)
     except BadImage:
         raise
     except UnidentifiedImageError as error:
@@ -106,14 +106,18 @@ def decode(path: bytes | str | Path, recipe: Recipe) -> Picture:
         raise BadImage("cut short" if "truncated" in reason.lower() else f"broken: {reason}") from error
 
 
-def _picture(image: Image.Image, recipe: Recipe) -> Picture:
+def _picture(image: Image.Image, recipe: Recipe, mode: Decode) -> Picture:
+    filter = FILTERS[recipe.interpolation]
+    if mode == "fast" and reduced.offered(image):
+        orientation = _orientation(image)
+        width, height = reduced.upright_size(image.size, orientation)
+        size = resized_size(width, height, recipe)
+        if (small := reduced.read(image, size, recipe.crop, filter, orientation)) is not None:
+            return Picture(width, height, np.asarray(small))
     image = _rgb(_upright(image))
     width, height = image.size
-    image = image.resize(resized_size(width, height, recipe), FILTERS[recipe.interpolation])
-    if recipe.crop is not None:
-        left, top = round((image.width - recipe.crop) / 2), round((image.height - recipe.crop) / 2)
-        image = image.crop((left, top, left + recipe.crop, top + recipe.crop))
-    return Picture(width, height, np.asarray(image))
+    image = image.resize(resized_size(width, height, recipe), filter)
+    return Picture(width, height, np.asarray(reduced.middle(image, recipe.crop)))
 
 
 def _bytes_of(path: bytes | str | Path) -> bytes:
@@ -139,13 +143,17 @@ def _bytes_of(path: bytes | str | Path) -> bytes:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF says. Broken EXIF says nothing: it is no reason to lose the picture."""
     image.load()  # Pillow turns a TIFF here, and takes the orientation out of its EXIF
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # SyntaxError, struct.error, ...
-        orientation = 1
+    orientation = _orientation(image)
     return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
+def _orientation(image: Image.Image) -> int:
+    """As the EXIF says. Broken EXIF says nothing: it is no reason to lose the picture."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # SyntaxError, struct.error, ...
+        return 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:

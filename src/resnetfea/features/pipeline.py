@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.engine.layers import Maps
-from resnetfea.features.images import BadImage, Picture, decode
+from resnetfea.features.images import BadImage, Decode, Picture, decode
 from resnetfea.features.listing import shown
 from resnetfea.features.store import Failure, Row
 from resnetfea.weights import Recipe
@@ -35,7 +35,14 @@ class Decoded(NamedTuple):
 
 
 def results(
-    base: bytes, names: Iterable[bytes], *, recipe: Recipe, engine: Engine, decoders: Executor, ahead: int
+    base: bytes,
+    names: Iterable[bytes],
+    *,
+    recipe: Recipe,
+    engine: Engine,
+    decoders: Executor,
+    ahead: int,
+    mode: Decode = "exact",
 ) -> Iterator[Row | Failure]:
     """A row or a failure for each name, in order.
 
@@ -46,11 +53,12 @@ def results(
         engine: runs the network.
         decoders: where pictures are decoded.
         ahead: pictures decoded before the engine asks for them; memory grows with it.
+        mode: of decoding.
     """
     seen: deque[Decoded | Failure] = deque()  # decoded, not given out yet
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
-        for name, picture in _decoded(base, names, recipe, decoders, ahead):
+        for name, picture in _decoded(base, names, recipe, decoders, ahead, mode):
             if isinstance(picture, BadImage):
                 seen.append(Failure(shown(name), str(picture)))
             else:
@@ -65,14 +73,14 @@ def results(
 
 
 def _decoded(
-    base: bytes, names: Iterable[bytes], recipe: Recipe, decoders: Executor, ahead: int
+    base: bytes, names: Iterable[bytes], recipe: Recipe, decoders: Executor, ahead: int, mode: Decode
 ) -> Iterator[tuple[bytes, Picture | BadImage]]:
     """Each name with its picture, or with why there is none."""
     source = iter(names)
     running: deque[tuple[bytes, Future[Picture | BadImage]]] = deque()
 
     def start(some: Iterable[bytes]) -> None:
-        running.extend((name, decoders.submit(_try, os.path.join(base, name), recipe)) for name in some)
+        running.extend((name, decoders.submit(_try, os.path.join(base, name), recipe, mode)) for name in some)
 
     start(islice(source, ahead))
     while running:
@@ -81,8 +89,8 @@ def _decoded(
         yield name, future.result()
 
 
-def _try(path: bytes, recipe: Recipe) -> Picture | BadImage:
+def _try(path: bytes, recipe: Recipe, mode: Decode) -> Picture | BadImage:
     try:
-        return decode(path, recipe)
+        return decode(path, recipe, mode)
     except BadImage as bad:
         return bad

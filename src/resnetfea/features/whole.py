@@ -1,7 +1,7 @@
 """Is the file whole? By the format's own bookkeeping, before anything is decoded.
 
 Pillow stops reading behind the first picture's pixels, so it takes many files of which the end is missing. What it does
-refuse by itself (JPEG, and BMP without compression) is not looked at here.
+refuse by itself (BMP without compression, most of a JPEG) is not looked at here.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ def is_whole_mpo(image: Any, data: bytes) -> bool:
     picture's can be trusted (Pillow writes wrong lengths, and so wrong offsets behind it): the ends are counted."""
     second = data.index(b"MPF\0" + image.info["mp"]) + 4 + image.mpinfo[0xB002][1]["DataOffset"]
     return bool(data.count(b"\xff\xd9", second) >= image.n_frames - 1)
+
+
+def _jpeg(data: bytes) -> bool:
+    """ITU T.81, B.1.1: segments up to the first scan, and behind it the end marker, which no coded data holds. Pillow
+    does not miss it where the last byte before it is nearly all filling."""
+    at = 2
+    while data[at] == 0xFF and data[at + 1] != 0xDA:
+        at += 1 if data[at + 1] == 0xFF else 2 + int(struct.unpack_from(">H", data, at + 2)[0])
+    return data[at] != 0xFF or data.rfind(b"\xff\xd9", at) > 0  # what is no marker is the decoder's to refuse
 
 
 def _png(data: bytes) -> bool:
@@ -126,6 +135,7 @@ def _entries(data: bytes, order: str, big: bool, places: range) -> Iterator[tupl
 
 
 _CHECKS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], bool]], ...] = (
+    (re.compile(rb"\xff\xd8\xff"), _jpeg),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
     (re.compile(rb"GIF8[79]a"), _gif),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
