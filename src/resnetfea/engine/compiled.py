@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,29 @@ from typing import Any
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 
 from resnetfea import cpu_guard
 from resnetfea.engine import cache, cores
+from resnetfea.engine.calibration import CHOICE, calibrated
 from resnetfea.engine.export import FORMAT, check_exportable, export
 from resnetfea.engine.layers import Maps, Pool, batches, chosen, computed, fixed_size, images
+from resnetfea.engine.picture_graph import from_pixels, pooled, run
+from resnetfea.engine.pool_padding import into_the_pool
+from resnetfea.engine.precision import (
+    MIN_COSINE,
+    Calibration,
+    Precision,
+    Quality,
+    check_possible,
+    hint,
+    telling_flags,
+)
 from resnetfea.engine.resizing import to_the_laterals
 from resnetfea.weights import Weights
 
+GRAPH, QUALITY = "model.xml", "quality.json"  # of an entry of the cache
+
 log = logging.getLogger("resnetfea")
-FP32 = {"INFERENCE_PRECISION_HINT": "f32"}  # OpenVINO takes bf16 by itself where the CPU has it
 
 
 class CompiledEngine:
@@ -36,12 +49,22 @@ class CompiledEngine:
         layers: which of c2..c5, and of p2.. where the weights have a pyramid; None for all of c2..c5 that they give.
             Only what they need is computed.
         pool: what `features` makes of a map: its "avg" or "max", or "none": the map itself.
+        precision: "fp32" equals the cell to 1e-5; "bf16" and "int8" are faster and coarser. int8 leaves as much of the
+            network in floating point as it takes.
+        calibration: photos of the kind that will come; int8 needs them.
+        min_cosine: int8 keeps this cosine of each photo's averaged map with that of fp32, on photos that it has not
+            seen too, if they are of that kind.
         batch: pictures in one request of `features`. More than 1 gains nothing where requests run side by side.
         threads: how many at most; None for all cores that this process may use.
 
     Raises:
-        ResnetFeaError: this network has no export; MindSporeEngine runs it.
+        ResnetFeaError: this network has no export; MindSporeEngine runs it. Or this CPU has no bf16, or 8 bits are too
+            coarse.
+
+    `quality` says what int8 loses on the photos; None of others.
     """
+
+    quality: Quality | None = None
 
     def __init__(
         self,
@@ -49,16 +72,21 @@ class CompiledEngine:
         *,
         layers: Sequence[str] | None = None,
         pool: Pool = "avg",
+        precision: Precision = "fp32",
+        calibration: Calibration | None = None,
+        min_cosine: float = MIN_COSINE,
         batch: int = 1,
         threads: int | None = None,
     ) -> None:
         self.weights, self.layers, self.pool, self.batch = weights, chosen(layers, weights), pool, batch
+        self.precision, self.calibration, self.min_cosine = precision, calibration, min_cosine
         self._computed = computed(self.layers, weights)
         self._pyramid = len(self._computed) > len(weights.variant.out)
         check_exportable(weights, pyramid=self._pyramid)
         self.threads = threads or cores.usable()
         with cpu_guard.lifted():  # OpenVINO's oneDNN reads the limit at the first compilation, for good
             self._core = ov.Core()
+            check_possible(precision, self._core)
             self._graph = self._read()
 
     def maps(self, x: NDArray[np.float32]) -> Maps:
@@ -71,22 +99,8 @@ class CompiledEngine:
 
         In their order. It takes a few pictures more from the iterable than it has given back.
         """
-        idle = [self._features_model.create_infer_request() for _ in range(self.threads + 1)]
-        running: deque[Any] = deque()  # in order of the pictures
-        for batch in batches(pictures, self.batch):
-            if not idle:
-                idle.append(running[0])
-                yield from self._finished(running.popleft())
-            request = idle.pop()
-            request.start_async([batch])
-            running.append(request)
-        while running:
-            yield from self._finished(running.popleft())
-
-    def _finished(self, request: Any) -> list[Maps]:
-        request.wait()
-        outputs = [request.get_output_tensor(index).data.copy() for index in range(len(self.layers))]  # (N, ...)
-        return [dict(zip(self.layers, rows, strict=True)) for rows in zip(*outputs, strict=True)]
+        for outputs in run(self._features_model, batches(pictures, self.batch), ahead=self.threads + 1):
+            yield from (dict(zip(self.layers, rows, strict=True)) for rows in zip(*outputs, strict=True))
 
     def _read(self) -> ov.Model:
         """The graph x -> the wanted layers, from the cache or freshly exported."""
@@ -94,11 +108,13 @@ class CompiledEngine:
             "weights": self.weights.identity,
             "variant": repr(self.weights.variant),
             "format": FORMAT,
+            "openvino": ov.__version__,
         }
         if self._pyramid:
             what["pyramid"] = list(self._computed)
-        folder = cache.entry("graphs", {**what, "openvino": ov.__version__}, self._make)
-        model = self._core.read_model(folder / "model.xml")
+        model = self._core.read_model(cache.entry("graphs", what, self._make) / GRAPH)
+        if self.precision == "int8":
+            model = self._quantized(model, what)
         ends = dict(zip(self._computed, (one.get_node().input_value(0) for one in model.outputs), strict=True))
         return ov.Model([ends[layer] for layer in self.layers], model.get_parameters())
 
@@ -108,9 +124,38 @@ class CompiledEngine:
         export(self.weights, onnx, pyramid=self._pyramid)
         model = self._core.read_model(onnx)
         to_the_laterals(model)
+        into_the_pool(model)
         model.reshape([-1, 3, -1, -1])
-        ov.save_model(model, folder / "model.xml", compress_to_fp16=False)
+        ov.save_model(model, folder / GRAPH, compress_to_fp16=False)
         onnx.unlink()
+
+    def _quantized(self, model: ov.Model, what: dict[str, object]) -> ov.Model:
+        """The graph in int8, from the cache or freshly measured; and what it loses, in `quality`."""
+        photos = self.calibration
+        if photos is None:
+            raise ValueError("int8 needs photos to be calibrated on: calibration=Calibration(...)")
+
+        def make(folder: Path) -> None:
+            log.info(
+                "choosing what of %s runs in int8, on this run's photos; once, some seconds", self.weights.path.name
+            )
+            coarse, quality = calibrated(
+                model,
+                self._computed,
+                self.weights.recipe,
+                photos.pictures(),
+                min_cosine=self.min_cosine,
+                compiled=lambda graph, exact: self._compiled(
+                    graph, streams=self.threads, precision="fp32" if exact else "int8"
+                ),
+            )
+            ov.save_model(coarse, folder / GRAPH, compress_to_fp16=False)
+            (folder / QUALITY).write_text(json.dumps(asdict(quality)))
+
+        choice = {"calibration": photos.identity, "min_cosine": self.min_cosine, "cpu": telling_flags()}
+        folder = cache.entry("int8", {**what, **choice, "choice": CHOICE}, make)
+        self.quality = Quality(**json.loads((folder / QUALITY).read_text()))
+        return self._core.read_model(folder / GRAPH)
 
     @cached_property
     def _maps_model(self) -> Any:
@@ -119,27 +164,16 @@ class CompiledEngine:
     @cached_property
     def _features_model(self) -> Any:
         """Pixels in, pooled layers or maps out: normalisation and pooling are part of the graph."""
-        recipe = self.weights.recipe
-        graph = self._graph.clone()
-        ends = [output.get_node().input_value(0) for output in graph.outputs]  # (N, C, H, W)
-        if self.pool != "none":
-            reduce = ops.reduce_mean if self.pool == "avg" else ops.reduce_max
-            axes = ops.constant(np.array([2, 3], np.int64))
-            ends = [reduce(end, axes, False) for end in ends]  # (N, C)
-        steps = ov.preprocess.PrePostProcessor(ov.Model(ends, graph.get_parameters()))
-        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-        steps.input().model().set_layout(ov.Layout("NCHW"))
-        change = steps.input().preprocess().convert_element_type(ov.Type.f32)
-        if recipe.color == "bgr":
-            change = change.reverse_channels()
-        # (pixel * scale - mean) / std, with the scale taken into mean and std
-        change.mean([mean / recipe.scale for mean in recipe.mean]).scale([std / recipe.scale for std in recipe.std])
-        model = steps.build()
-        height, width = fixed_size(recipe) or (-1, -1)
+        model = from_pixels(pooled(self._graph, self.pool), self.weights.recipe)
+        height, width = fixed_size(self.weights.recipe) or (-1, -1)
         model.reshape([1 if self.batch == 1 else -1, height, width, 3])
         return self._compiled(model, streams=self.threads)
 
-    def _compiled(self, model: ov.Model, *, streams: int) -> Any:
-        settings = {**FP32, "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": self.threads}
+    def _compiled(self, model: ov.Model, *, streams: int, precision: Precision | None = None) -> Any:
+        settings = {
+            "INFERENCE_PRECISION_HINT": hint(precision or self.precision, self._core),
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": self.threads,
+        }
         with cpu_guard.lifted():
             return self._core.compile_model(model, "CPU", settings)

@@ -19,7 +19,7 @@ from resnetfea.network.variant import Variant
 from resnetfea.weights import Weights, fpn_names, read
 
 SIDE = 224  # of the exported input; the graph is fully convolutional and is reshaped afterwards
-FORMAT = 1  # raised when the same weights would give another graph
+FORMAT = 2  # raised when the same weights would give another graph
 
 
 def export(weights: Weights, out: Path, *, pyramid: bool = False) -> None:

@@ -78,7 +78,7 @@ def decode(path: bytes | str | Path, recipe: Recipe, mode: Decode = "exact") -> 
         BadImage: whatever is wrong with the file.
     """
     try:
-        data = _bytes_of(path)
+        data = content(path)
         if not is_whole(data):
             raise BadImage("cut short")
         image = Image.open(BytesIO(data), formats=FORMATS)
@@ -120,7 +120,7 @@ def _picture(image: Image.Image, recipe: Recipe, mode: Decode) -> Picture:
     return Picture(width, height, np.asarray(reduced.middle(image, recipe.crop)))
 
 
-def _bytes_of(path: bytes | str | Path) -> bytes:
+def content(path: bytes | str | Path) -> bytes:
     """The file's content. Pipes, devices and sockets are never opened."""
     try:
         mode = os.stat(path).st_mode  # before it is opened: opening a device or a pipe has effects of its own

@@ -1,0 +1,89 @@
+"""How much of a network may run on 8 bits: measured on photos, until what they lose is little enough.
+
+Rounding errors grow on their way through the network, so those of the first blocks cost the most. The stem always
+stays in floating point; then as many bottlenecks behind it as it takes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from resnetfea.engine import quantize
+from resnetfea.engine.layers import batches
+from resnetfea.engine.picture_graph import Outputs, from_pixels, pooled, run
+from resnetfea.engine.precision import Quality, TooCoarse
+from resnetfea.weights import Recipe
+
+CHOICE = 1  # raised when the same photos would give another graph
+MARGIN = 0.5  # of the loss that is allowed may be used on these photos: others may lose more
+
+log = logging.getLogger("resnetfea")
+
+
+def calibrated(
+    graph: ov.Model,
+    layers: Sequence[str],
+    recipe: Recipe,
+    pictures: Sequence[NDArray[np.uint8]],
+    *,
+    min_cosine: float,
+    compiled: Callable[[ov.Model, bool], Any],
+) -> tuple[ov.Model, Quality]:
+    """The quantised graph with the fewest bottlenecks in floating point that loses little enough.
+
+    Args:
+        graph: x (N, 3, H, W) to maps, in fp32; its norms are folded by this.
+        layers: names of its maps.
+        recipe: the weights'.
+        pictures: of the recipe's size.
+        min_cosine: that each layer of each photo should keep.
+        compiled: makes a graph ready to run; True for fp32 throughout.
+
+    Raises:
+        TooCoarse: half of the bottlenecks in floating point are not enough; then 8 bits for the rest gain little.
+    """
+
+    def outputs(model: ov.Model, exact: bool) -> Iterable[Outputs]:
+        return run(compiled(from_pixels(model, recipe), exact), batches(pictures, 1), ahead=2)
+
+    quantize.fold_norms(graph)
+    with_ranges, names = quantize.with_range_outputs(graph)
+    ranges = quantize.ranges(names, outputs(with_ranges, True))
+    reference = list(outputs(pooled(graph, "avg"), True))
+    order = quantize.blocks(graph)
+    for count in range(1, len(order) // 2 + 2):  # the stem, then one bottleneck more each time
+        kept = tuple(order[:count])
+        coarse = quantize.quantized(graph, ranges, kept=kept)
+        quality = Quality(len(pictures), kept, worst(layers, reference, list(outputs(pooled(coarse, "avg"), False))))
+        log.debug("int8 but for %s: %s", ", ".join(kept), quality.worst)
+        if min(quality.worst.values()) >= enough(min_cosine):
+            return coarse, quality
+    raise TooCoarse(
+        f"int8 does not keep a cosine of {min_cosine}: with half of the network in floating point the worst of "
+        f"{len(pictures)} photos has {min(quality.worst.values()):.4f}; use --precision bf16 or fp32"
+    )
+
+
+def worst(layers: Sequence[str], reference: Sequence[Outputs], found: Sequence[Outputs]) -> dict[str, float]:
+    """The smallest cosine of any photo, for each layer."""
+    return {
+        layer: min(_cosine(theirs[i][0], ours[i][0]) for theirs, ours in zip(reference, found, strict=True))
+        for i, layer in enumerate(layers)
+    }
+
+
+def enough(min_cosine: float) -> float:
+    """What must be measured on some photos so that others keep min_cosine."""
+    return 1 - (1 - min_cosine) * MARGIN
+
+
+def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """1 for two vectors of zeros."""
+    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    return float(a.astype(np.float64) @ b) / lengths if lengths else float(np.array_equal(a, b))

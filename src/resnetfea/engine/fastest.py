@@ -1,0 +1,90 @@
+"""--precision auto: the fastest arithmetic that is good enough, measured on this machine and these photos."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from resnetfea.engine import cache
+from resnetfea.engine.calibration import enough, worst
+from resnetfea.engine.compiled import CompiledEngine
+from resnetfea.engine.precision import MIN_COSINE, PRECISIONS, Calibration, NoBf16, Precision, TooCoarse, telling_flags
+from resnetfea.weights import Weights
+
+CHOICE = 1  # raised when the same measurements would give another choice
+ROUNDS = 2  # the first warms up
+FILE = "choice.json"
+
+log = logging.getLogger("resnetfea")
+
+
+def fastest(
+    weights: Weights, *, calibration: Calibration, min_cosine: float = MIN_COSINE, **options: Any
+) -> CompiledEngine:
+    """An engine of the precision that takes these photos in the least time, of those that keep the cosine on them.
+
+    Measured once for each weights file, photos and kind of CPU; the choice stays in the cache.
+
+    Args:
+        weights: what resnetfea.read gave.
+        calibration: photos of the kind that will come.
+        min_cosine: of each photo's averaged c2..c5 with that of fp32.
+        options: further ones of CompiledEngine.
+    """
+    what = {
+        "weights": weights.identity,
+        "variant": repr(weights.variant),
+        "recipe": repr(weights.recipe),
+        "photos": calibration.identity,
+        "min_cosine": min_cosine,
+        "cpu": telling_flags(),
+        "openvino": ov.__version__,
+        "choice": CHOICE,
+    }
+
+    def make(folder: Path) -> None:
+        (folder / FILE).write_text(json.dumps(_measured(weights, calibration, min_cosine, options.get("threads"))))
+
+    choice = json.loads((cache.entry("precision", what, make) / FILE).read_text())
+    log.info("--precision auto takes %s: %s", choice["precision"], choice["why"])
+    return CompiledEngine(
+        weights, precision=choice["precision"], calibration=calibration, min_cosine=min_cosine, **options
+    )
+
+
+def _measured(
+    weights: Weights, calibration: Calibration, min_cosine: float, threads: int | None
+) -> dict[str, str | Precision]:
+    pictures = calibration.pictures()
+    seconds: dict[Precision, float] = {}
+    notes: list[str] = []
+    reference = None
+    for precision in PRECISIONS:  # fp32 first: the others are held to it
+        try:
+            engine = CompiledEngine(
+                weights,
+                precision=precision,
+                calibration=Calibration(calibration.identity, lambda: pictures),
+                min_cosine=min_cosine,
+                threads=threads,
+            )
+        except (TooCoarse, NoBf16) as error:
+            notes.append(f"{precision} not: {error}")
+            continue
+        for _ in range(ROUNDS):
+            began = time.monotonic()
+            found = [[features[layer][None] for layer in engine.layers] for features in engine.features(pictures)]
+            taken = time.monotonic() - began
+        reference = reference or found
+        cosine = min(worst(engine.layers, reference, found).values())
+        if cosine < enough(min_cosine):
+            notes.append(f"{precision} not: cosine {cosine:.4f}")
+            continue
+        seconds[precision] = taken
+        notes.append(f"{precision} {taken / len(pictures) * 1e3:.1f} ms a photo, cosine {cosine:.4f}")
+    return {"precision": min(seconds, key=lambda one: seconds[one]), "why": "; ".join(notes)}

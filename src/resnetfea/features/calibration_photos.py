@@ -1,0 +1,61 @@
+"""Photos that int8 is calibrated on: some of the run's own, or of another source that the user gives."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetfea.engine.precision import Calibration
+from resnetfea.errors import ResnetFeaError
+from resnetfea.features import listing
+from resnetfea.features.images import BadImage, Decode, content, decode
+from resnetfea.weights import Recipe
+
+PHOTOS = 64
+
+
+def of_source(source: str | Path, recipe: Recipe, mode: Decode) -> Calibration:
+    """Of a folder, list or image that the user gives.
+
+    Raises:
+        ResnetFeaError: there is no image in it.
+    """
+    count = sum(1 for _ in listing.images(source).names)
+    found = listing.images(source)
+    return of_names(found.base, found.names, count, recipe, mode)
+
+
+def of_names(base: bytes, names: Iterable[bytes], count: int, recipe: Recipe, mode: Decode) -> Calibration:
+    """Up to PHOTOS of `count` names, evenly spread, since neighbours in a folder are often alike.
+
+    Which they are, and so every row of the run, depends on the files' contents and order alone.
+    """
+    wanted = {index * count // PHOTOS for index in range(PHOTOS)}
+    paths = [os.path.join(base, name) for index, name in enumerate(names) if index in wanted]
+    digest = hashlib.sha256(repr((recipe, mode)).encode())
+    for path in paths:
+        try:
+            digest.update(hashlib.sha256(content(path)).digest())
+        except BadImage:  # it will be among the run's failures
+            digest.update(b"-")
+
+    def pictures() -> list[NDArray[np.uint8]]:
+        found = []
+        for path in paths:
+            try:
+                found.append(decode(path, recipe, mode).pixels)
+            except BadImage:
+                continue
+        if not found:
+            raise ResnetFeaError(
+                f"{listing.shown(base)}: none of the {len(paths)} images chosen to calibrate on can be read; "
+                "give others with --calibration"
+            )
+        return found
+
+    return Calibration(digest.hexdigest(), pictures)
