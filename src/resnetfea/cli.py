@@ -42,6 +42,9 @@ class Pool(StrEnum):
 
 class Precision(StrEnum):
     fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
+    auto = "auto"
 
 
 class Decode(StrEnum):
@@ -64,7 +67,16 @@ def extract(
         str, typer.Option(help="Which of c2,c3,c4,c5, of a feature pyramid p2,p3,..,p7 too.")
     ] = "c2,c3,c4,c5",
     pool: Annotated[Pool, typer.Option(help="What becomes of a layer's map; none keeps it whole.")] = Pool.avg,
-    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.fp32,
+    precision: Annotated[
+        Precision, typer.Option(help="Arithmetic of the network; auto is the fastest here that keeps --min-cosine.")
+    ] = Precision.fp32,
+    min_cosine: Annotated[
+        float, typer.Option(min=0, max=1, help="What int8 and auto keep, of each photo's features with those of fp32.")
+    ] = 0.99,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="PHOTOS", help="What int8 and auto measure themselves on.", show_default="64 of SRC"),
+    ] = None,
     engine: Annotated[
         Engine, typer.Option(help="auto is openvino, compiled from the MindSpore cell, where it can be.")
     ] = Engine.auto,
@@ -112,6 +124,9 @@ def extract(
                 layers=wanted,
                 pool=pool.value,
                 engine=engine.value,
+                precision=precision.value,
+                min_cosine=min_cosine,
+                calibration=calibration,
                 decode=decode.value,
                 batch=batch,
                 workers=workers,

@@ -79,7 +79,8 @@ class CompiledEngine:
         threads: int | None = None,
     ) -> None:
         self.weights, self.layers, self.pool, self.batch = weights, chosen(layers, weights), pool, batch
-        self.precision, self.calibration, self.min_cosine = precision, calibration, min_cosine
+        self.precision: Precision = precision
+        self.calibration, self.min_cosine = calibration, min_cosine
         self._computed = computed(self.layers, weights)
         self._pyramid = len(self._computed) > len(weights.variant.out)
         check_exportable(weights, pyramid=self._pyramid)

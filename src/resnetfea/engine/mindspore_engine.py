@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.engine.layers import Maps, Pool, chosen, computed, images, pixels
+from resnetfea.engine.precision import Precision, Quality
 from resnetfea.network import mode
 from resnetfea.network.build import loaded, with_pyramid
 from resnetfea.weights import Recipe, Weights
@@ -22,6 +23,9 @@ class MindSporeEngine:
         layers: which of c2..c5 to give, and of p2.. where the weights have a pyramid; None for all of c2..c5 they give.
         pool: what `features` makes of a map: its "avg" or "max", or "none": the map itself.
     """
+
+    precision: Precision = "fp32"
+    quality: Quality | None = None
 
     def __init__(self, weights: Weights, *, layers: Sequence[str] | None = None, pool: Pool = "avg") -> None:
         self.weights, self.layers, self.pool = weights, chosen(layers, weights), pool

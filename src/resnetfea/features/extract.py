@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
-from importlib import metadata
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from resnetfea.engine import cores
-from resnetfea.engine.export import check_exportable
 from resnetfea.engine.layers import Pool, channels, chosen
+from resnetfea.engine.precision import MIN_COSINE, Precision
 from resnetfea.errors import ResnetFeaError
-from resnetfea.features import listing, store
+from resnetfea.features import calibration_photos, engines, listing, manifest, store
+from resnetfea.features.engines import EngineName
 from resnetfea.features.folder import Existing, opened, remove_run
 from resnetfea.features.images import Decode
 from resnetfea.features.inputs import spooled
@@ -30,11 +28,6 @@ from resnetfea.features.pipeline import Engine, results
 from resnetfea.features.store import Failure, Row, Store
 from resnetfea.network.variant import LAYERS
 from resnetfea.weights import Weights
-
-log = logging.getLogger("resnetfea")
-FORMAT = 1  # of OUT; raised when an old run can't be resumed by a newer program
-RESULTS = ("complete", "images", "failures", "shards")  # in the manifest, but not what a run is made from
-EngineName = Literal["openvino", "mindspore"]
 
 
 class Summary(NamedTuple):
@@ -61,6 +54,9 @@ def extract(
     layers: Sequence[str] = LAYERS,
     pool: Pool = "avg",
     engine: EngineName | Literal["auto"] = "auto",
+    precision: Precision | Literal["auto"] = "fp32",
+    min_cosine: float = MIN_COSINE,
+    calibration: str | Path | None = None,
     decode: Decode = "exact",
     batch: int = 1,
     workers: int | None = None,
@@ -77,6 +73,9 @@ def extract(
         layers: which of c2..c5 and, of weights with a pyramid, p2.., one column each.
         pool: what becomes of a map; "none" keeps it whole (docs/maps.md).
         engine: "openvino" (the compiled cell), "mindspore" (the cell itself), or "auto": the first where it can.
+        precision: "fp32", "bf16", "int8", or "auto": the fastest of them here that keeps min_cosine.
+        min_cosine: of each photo's averaged maps with those of fp32, that int8 and auto keep.
+        calibration: photos that int8 and auto measure themselves on; None for some of `source`.
         decode: "fast" reads large JPEGs at reduced scale (docs/images.md).
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
         workers: decoding threads; None for one each core.
@@ -89,7 +88,7 @@ def extract(
     """
     layers = chosen(layers, weights)
     began = ready = time.monotonic()
-    name = _chosen(engine, weights, layers)
+    name = engines.chosen(engine, precision, weights, layers)
     kind = MapStore if pool == "none" else Store
     shard_size = shard_size or kind.shard_images
     found = listing.images(source)
@@ -103,25 +102,37 @@ def extract(
         if not inputs.count:
             kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
             raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
-        manifest = {
-            "format": FORMAT,
+        photos = None
+        if precision in ("int8", "auto"):
+            photos = (
+                calibration_photos.of_names(found.base, inputs.names(), inputs.count, weights.recipe, decode)
+                if calibration is None
+                else calibration_photos.of_source(calibration, weights.recipe, decode)
+            )
+        made = partial(engines.made, name, weights, photos=photos, min_cosine=min_cosine, batch=batch)
+        network: Engine | None = None
+        if precision == "auto":
+            network = made(precision=precision, layers=layers, pool=pool)
+            precision = network.precision
+        run = {
+            "format": manifest.FORMAT,
             "source": listing.shown(os.path.abspath(os.fsencode(source))),
             "inputs": inputs.count,
             "inputs_sha256": inputs.sha256,
-            "weights": weights.identity,
-            "variant": asdict(weights.variant),
-            "recipe": asdict(weights.recipe),
-            "recipe_of": weights.recipe_of,
+            **manifest.facts_of(weights),
             "layers": list(layers),
             "pool": pool,
-            "precision": "fp32",
+            "precision": precision,
+            "calibration": photos.identity if photos else None,
+            "min_cosine": min_cosine if photos else None,
             "decode": decode,
             "engine": name,
-            "engine_version": _engine_version(name),
+            "engine_version": engines.version(name),
             "shard_size": shard_size,
         }
         if before is not None:
-            _check_same(folder, before, manifest)
+            manifest.check_same(folder, before, run)
+            run |= {name: before[name] for name in manifest.OF_QUALITY if name in before}
         sizes = channels(weights)
         target = kind(folder, {layer: sizes[layer] for layer in layers})
         shards = [min(shard_size, inputs.count - first) for first in range(0, inputs.count, shard_size)]
@@ -129,10 +140,11 @@ def extract(
         todo = {index for index, images in enumerate(shards) if anew or not target.finished(index, images)}
         saved = sum(images for index, images in enumerate(shards) if index not in todo)
         if todo:
-            network = _engine(name, weights, layers=layers, pool=pool, batch=batch)  # before OUT is touched
+            network = network or made(precision=precision, layers=layers, pool=pool)  # before OUT is touched
+            run |= manifest.facts_of_quality(network.quality)
             if anew:
                 remove_run(folder)
-            store.write_manifest(folder, {"complete": False, **manifest})
+            store.write_manifest(folder, {"complete": False, **run})
             ready = time.monotonic()
             count = _counter(progress, saved, inputs.count)
             threads = workers or cores.usable()
@@ -152,7 +164,7 @@ def extract(
                 )
                 for index in sorted(todo):  # one stream, so that nothing stands still while a shard is finished
                     target.write_shard(index, islice(stream, shards[index]))
-        rows, failed = target.finish(len(shards), manifest)
+        rows, failed = target.finish(len(shards), run)
     return Summary(rows, failed, len(shards), inputs.count - saved, ready - began, time.monotonic() - ready)
 
 
@@ -180,45 +192,3 @@ def _decoders(threads: int) -> Iterator[Executor]:
         yield decoders
     finally:
         decoders.shutdown(cancel_futures=True)
-
-
-def _chosen(engine: EngineName | Literal["auto"], weights: Weights, layers: Sequence[str]) -> EngineName:
-    """The compiled engine where what these layers need has an export, and a line where it has none."""
-    if engine != "auto":
-        return engine
-    try:
-        check_exportable(weights, pyramid=not set(layers) <= set(LAYERS))
-    except ResnetFeaError as error:
-        log.info("%s", error)
-        return "mindspore"
-    return "openvino"
-
-
-def _engine_version(name: EngineName) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError as error:
-        raise ResnetFeaError(f"--engine {name} needs the package {name}: pip install {name}") from error
-
-
-def _engine(name: EngineName, weights: Weights, *, batch: int, **options: Any) -> Engine:
-    """Imported here: each engine brings a framework that the other does not need."""
-    if name == "mindspore":
-        from resnetfea.engine.mindspore_engine import MindSporeEngine
-
-        return MindSporeEngine(weights, **options)
-    from resnetfea.engine.compiled import CompiledEngine
-
-    return CompiledEngine(weights, batch=batch, **options)
-
-
-def _check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """An interrupted run goes on only as what it was."""
-    then = {name: value for name, value in before.items() if name not in RESULTS}
-    now = json.loads(json.dumps(now))  # as the file has it: tuples as lists
-    differing = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
-    if differing:
-        raise ResnetFeaError(
-            f"{folder}: cannot be resumed, these differ from the run that began it: {', '.join(differing)}; "
-            "give the same, or use --overwrite to start anew"
-        )

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 END = b"\0"  # behind each name: the one byte that no path holds
@@ -19,6 +20,10 @@ class Inputs:
     path: Path
     count: int
     sha256: str
+
+    def names(self) -> Iterator[bytes]:
+        """All of them, in order."""
+        return chain.from_iterable(self.parts(1024))
 
     def parts(self, size: int) -> Iterator[list[bytes]]:
         """The names, `size` at a time; the last part may be shorter."""
