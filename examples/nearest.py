@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as ds
 
 
@@ -16,7 +17,10 @@ def nearest(folder: str, layer: str = "c5") -> Iterator[tuple[str, str, float]]:
     shards = sorted(str(path) for path in Path(folder).glob("features-*.parquet"))  # by name: in the order of the input
     if not shards:
         sys.exit(f"{folder}: no features-*.parquet in it")
-    table = ds.dataset(shards, format="parquet").to_table(columns=["path", layer])
+    dataset = ds.dataset(shards, format="parquet")
+    if not pa.types.is_fixed_size_list(dataset.schema.field(layer).type):
+        sys.exit(f"{folder}: made with --pool none; neighbours need pooled features")
+    table = dataset.to_table(columns=["path", layer])
     paths = table["path"].to_pylist()
     features = table[layer].combine_chunks()  # a fixed-size list of float32 in each row
     units = features.flatten().to_numpy().reshape(len(table), features.type.list_size)  # (N, C)

@@ -92,14 +92,16 @@ def extract(
 ) -> None:
     """Features of a folder of images, as Parquet files.
 
-    Writes OUT/features-NNNNN.parquet (path, width, height, one column each layer), OUT/failures.parquet (path, reason)
-    and OUT/manifest.json. A broken image is a row in the failures and never ends the run.
+    Writes OUT/features-NNNNN.parquet (path, width, height, one column each layer: pooled, or its whole map),
+    OUT/failures.parquet (path, reason) and OUT/manifest.json. A broken image is a row in the failures and never ends
+    the run.
 
     \b
     Examples:
       resnetfea extract photos/ -o features/
       resnetfea extract photos/ -o features/ --weights imagenet --layers c5
       resnetfea extract photos/ -o features/ --resume
+      resnetfea extract photos/ -o maps/ --pool none
 
     Exit codes: 0 all done; 1 a fatal error; 2 wrong usage; 3 done, but some images failed; 130 interrupted.
     """

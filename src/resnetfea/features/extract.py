@@ -90,7 +90,7 @@ def extract(
     began = ready = time.monotonic()
     name = engines.chosen(engine, precision, weights, layers)
     kind = MapStore if pool == "none" else Store
-    shard_size = shard_size or kind.shard_images
+    shard_size = kind.shard_images if shard_size is None else shard_size
     found = listing.images(source)
     folder = Path(out)
     with (
