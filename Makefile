@@ -69,6 +69,11 @@ fuzz: $(VENV)/dev.stamp ## damaged files into every reader of weights, FUZZ_SECO
 measure-reading: $(VENV)/dev.stamp ## time and memory of reading a full-width file of each kind
 	PYTHONPATH=tests $(BIN)/python tests/weights/measure_reading.py
 
+PHOTOS ?=
+measure-decode: $(VENV)/dev.stamp ## what --decode fast costs in accuracy, on PHOTOS=folder of large photos
+	@test -n "$(PHOTOS)" || { echo "give a folder of photos of 3 to 50 megapixels: make measure-decode PHOTOS=..." >&2; exit 1; }
+	$(BIN)/python benchmarks/measure_decode.py $(PHOTOS)
+
 differences: $(VENV)/dev.stamp ## measure every trap of docs/why-numbers-differ.md anew, and write its tables
 	PYTHONPATH=docs:tests $(BIN)/python -m differences
 
@@ -81,7 +86,7 @@ lock: ## compute requirements/*.txt anew (needs uv)
 clean: ## remove environments and what was made
 	rm -rf $(VENV) .venv-parity .venv-others build dist features
 
-.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz measure-reading differences lock clean
+.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz measure-reading measure-decode differences lock clean
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }

@@ -297,6 +297,7 @@ def test_resume_on_an_empty_or_missing_folder_starts_anew(reference: Path, tmp_p
         (("--pool", "max"), "pool"),
         (("--shard-size", 7), "shard_size"),
         (("--engine", "mindspore"), "engine"),
+        (("--decode", "fast"), "decode"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -306,6 +307,28 @@ def test_resume_with_something_else_is_refused(reference: Path, flags: tuple[obj
     assert done.returncode == 1
     assert differs in done.stderr.splitlines()[-1].split("began it: ")[1].split(";")[0].split(", ")
     assert content(reference) == before
+
+
+def test_fast_decoding_is_near_and_only_where_it_gains(tmp_path: Path) -> None:
+    source = tmp_path / "photos"
+    source.mkdir()
+    large = upright(PHOTOS[0]).convert("RGB").resize((2000, 1500), Image.Resampling.LANCZOS)
+    large.save(source / "large.jpg", quality=90)
+    large.save(source / "large.png")
+    shutil.copy(PHOTOS[1], source / "small.jpg")
+    (source / "cut.jpg").write_bytes((source / "large.jpg").read_bytes()[:-5000])
+    for mode in ("exact", "fast"):
+        assert extract(source, "-o", tmp_path / mode, "--decode", mode).returncode == 3
+        assert json.loads((tmp_path / mode / "manifest.json").read_text())["decode"] == mode
+        assert failures(tmp_path / mode) == {"cut.jpg": "cut short"}
+    assert rows(tmp_path / "exact").select(["path", "width", "height"]).to_pylist() == (
+        rows(tmp_path / "fast").select(["path", "width", "height"]).to_pylist()
+    )
+    for layer in ("c2", "c3", "c4", "c5"):
+        exact, fast = features(tmp_path / "exact", layer), features(tmp_path / "fast", layer)
+        assert np.array_equal(exact[1:], fast[1:])  # large.png, small.jpg
+        assert not np.array_equal(exact[0], fast[0])
+        assert exact[0] @ fast[0] > 0.9995 * np.linalg.norm(exact[0]) * np.linalg.norm(fast[0])
 
 
 def test_resume_with_another_source_is_refused(reference: Path, many: Path, tmp_path: Path) -> None:

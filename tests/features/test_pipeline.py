@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnetfea.engine.layers import Maps
+from resnetfea.features import extract as extracting
 from resnetfea.features.pipeline import results
 from resnetfea.features.store import Failure, Row
+from resnetfea.weights import read
 from resnetfea.weights.recipe import TORCHVISION
 
 AS_IS = replace(TORCHVISION, resize=None, crop=None)
@@ -109,3 +112,26 @@ def test_an_engines_error_comes_through(pictures: Path) -> None:
 
     with ThreadPoolExecutor(1) as decoders, pytest.raises(RuntimeError, match="device is gone"):
         list(results(os.fsencode(pictures), [b"1.png"] * 9, recipe=AS_IS, engine=Broken(), decoders=decoders, ahead=2))
+
+
+def test_one_stream_for_all_shards(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a shard's end the engine has pictures of the next already; what the shards hold is theirs."""
+    taken: list[int] = []
+
+    class Counting(ChannelMeans):
+        def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
+            for maps in super().features(pictures):
+                taken.append(self.taken)
+                yield {"c5": np.resize(maps["c5"], 64)}
+
+    for name in ("7.png", "8.png"):
+        (tmp_path / name).symlink_to(pictures / name)
+    names = ["7.png", "missing.png", "8.png", "missing.png", "7.png", "7.png", "missing.png", "missing.png", "8.png"]
+    (tmp_path / "list.txt").write_text("\n".join(names) + "\n")
+    weights = read(Path(__file__).parents[1] / "data" / "tiny.safetensors")
+    monkeypatch.setattr(extracting, "_engine", lambda *_, **__: Counting(3))
+    done = extracting.extract(tmp_path / "list.txt", tmp_path / "out", weights=weights, layers=("c5",), shard_size=2)
+    assert (done.images, done.failures, done.shards) == (5, 4, 5)
+    assert taken[0] == 4
+    tables = [pq.read_table(path) for path in sorted((tmp_path / "out").glob("features-*.parquet"))]
+    assert [table["path"].to_pylist() for table in tables] == [["7.png"], ["8.png"], ["7.png", "7.png"], [], ["8.png"]]

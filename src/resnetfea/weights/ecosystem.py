@@ -111,6 +111,12 @@ def _heads(ecosystem: Ecosystem) -> Mapping[str, str]:
 
 
 def _renamed(name: str, rules: Rules) -> str:
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
+    for pattern, replacement in _compiled(rules):
+        name = pattern.sub(replacement, name)
     return name
+
+
+@cache
+def _compiled(rules: Rules) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compiled once: re's own look-up is a third of reading a file's names, which are tried with every ecosystem."""
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
