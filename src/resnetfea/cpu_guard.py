@@ -1,9 +1,10 @@
 """The CPU guard: MindSpore 2.9 and 2.10 fall back to reference convolutions where the CPU has AVX-512.
 
 Measured on 2 cores, one 224x224 image in graph mode: 3,700 to 4,600 ms as installed, 56 to 65 ms with their oneDNN held
-to AVX2 (2.8.0 as installed: 36 to 43 ms). oneDNN reads the limit once, at its first convolution, so it is set when
-resnetfea is imported. OpenVINO has a oneDNN of its own that reads the same variable; held to AVX2 it loses half its
-speed and all of bf16, so `lifted` takes the limit away while OpenVINO reads it.
+to AVX2 (2.8.0 as installed: 36 to 43 ms). No other limit is better: AVX2_VNNI is the same, AVX takes 1.2 times as long,
+SSE41 twice, AVX512_CORE and all above it fall back as without a limit. oneDNN reads it once, at its first convolution,
+so it is set when resnetfea is imported. OpenVINO has a oneDNN of its own that reads the same variable; held to AVX2 it
+loses half its speed and all of bf16, so `lifted` takes the limit away while OpenVINO reads it.
 """
 
 from __future__ import annotations
