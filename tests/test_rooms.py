@@ -25,7 +25,11 @@ ROOMS = {  # what a room may import of ours besides itself, and of others beside
     "features": ({"weights", "engine"}, {"numpy", "PIL", "pyarrow", "rich"}),
     "parity": ({"weights", "network", "engine", "features"}, {"numpy", "mindspore", "onnxruntime", "openvino", "PIL"}),
 }
-EXPORTERS = {"export.py", "mindspore_engine.py"}  # the only files of engine/ that may import mindspore
+EXPORTERS = {
+    "convolution_speed.py",
+    "export.py",
+    "mindspore_engine.py",
+}  # the only files of engine/ that may import mindspore
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -22,6 +22,7 @@ LIMIT = "ONEDNN_MAX_CPU_ISA"  # oneDNN's own variable; what the user sets there 
 OVERRULE = "RESNETFEA_CPU_GUARD"  # "off" keeps the guard away; the guard writes what it set, for child processes
 SLOW = ((2, 9), (2, 11))  # MindSpore versions from, up to
 SAFE_ISA = "AVX2"
+CPUINFO = Path("/proc/cpuinfo")
 
 log = logging.getLogger("resnetfea")
 
@@ -31,7 +32,7 @@ def set_limit() -> None:
     if LIMIT in os.environ or os.environ.get(OVERRULE) == "off":
         return
     version = mindspore_version()
-    if version and SLOW[0] <= _numbers(version) < SLOW[1] and has_avx512():
+    if version and is_slow(version) and has_avx512():
         os.environ[LIMIT] = os.environ[OVERRULE] = SAFE_ISA
 
 
@@ -73,6 +74,11 @@ def is_ours() -> bool:
     return os.environ.get(LIMIT) == SAFE_ISA == os.environ.get(OVERRULE)
 
 
+def is_slow(version: str) -> bool:
+    """Whether this MindSpore falls back to reference convolutions where there is AVX-512."""
+    return SLOW[0] <= _numbers(version) < SLOW[1]
+
+
 def mindspore_version() -> str | None:
     """The installed MindSpore's version, without importing it."""
     try:
@@ -97,7 +103,7 @@ def cpu_flags() -> frozenset[str]:
     Raises:
         OSError: not Linux.
     """
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
+    for line in CPUINFO.read_text().splitlines():
         if line.startswith(("flags", "Features")):  # x86, ARM
             return frozenset(line.partition(":")[2].split())
     return frozenset()
