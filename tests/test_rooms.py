@@ -24,6 +24,7 @@ ROOMS = {  # what a room may import of ours besides itself, and of others beside
     "engine": ({"weights", "network"}, {"numpy", "openvino", "mindspore"}),
     "features": ({"weights", "engine"}, {"numpy", "PIL", "pyarrow", "rich"}),
     "parity": ({"weights", "network", "engine", "features"}, {"numpy", "mindspore", "onnxruntime", "openvino", "PIL"}),
+    "bench": ({"weights", "engine", "features"}, {"numpy", "onnxruntime", "PIL"}),
 }
 EXPORTERS = {
     "convolution_speed.py",

@@ -13,6 +13,7 @@ from typing import Annotated, TextIO
 import typer
 
 from resnetfea import __version__
+from resnetfea.cli_bench import bench
 from resnetfea.cli_convert import convert
 from resnetfea.cli_diagnose import diagnose
 from resnetfea.cli_doctor import doctor
@@ -191,6 +192,7 @@ app.command()(verify)
 app.command()(diagnose)
 app.command("trace-script")(trace_script)
 app.command()(doctor)
+app.command()(bench)
 
 
 def _version(value: bool) -> None:
