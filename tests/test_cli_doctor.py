@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from resnetfea.cpu_guard import LIMIT, OVERRULE
-from resnetfea.engine import doctor
+from resnetfea.engine.convolution_speed import measure
+from resnetfea.errors import ResnetFeaError
 
 
 def run(*arguments: str, **environment: str) -> str:
@@ -40,22 +42,32 @@ def test_overruled_means_no_limit() -> None:
     assert json.loads(run("--json", **{OVERRULE: "off"}))["onednn_max_cpu_isa"] == "none"
 
 
-def test_a_person_gets_a_line_for_each_fact() -> None:
-    lines = run().splitlines()
-    assert [line.split()[0] for line in lines] == list(json.loads(run("--json")))
+def test_a_person_gets_a_line_for_each_fact_and_what_to_change() -> None:
+    lines = run(**{OVERRULE: "off"}).splitlines()
+    facts = json.loads(run("--json", **{OVERRULE: "off"}))
+    gap = lines.index("")
+    assert {line.split()[0] for line in lines[:gap]} == facts.keys() - {"advice", "cache_bytes"} | {"cache_size"}
+    assert lines[gap + 2 :] == [f"  {line}" for line in facts["advice"]]
+    assert lines[gap + 1] == ("what to change:" if facts["advice"] else "nothing to change")
 
 
-@pytest.mark.parametrize(
-    ("flags", "isa"),
-    [
-        ({"sse4_1", "avx2", "fma"}, "avx2"),
-        ({"avx2", "fma", "avx_vnni"}, "avx2_vnni"),
-        ({"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq"}, "avx512"),
-        ({"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16"}, "avx512_bf16"),
-        ({"avx512f", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"}, "avx512_amx"),
-        ({"asimd", "fp"}, "asimd"),
-    ],
-)
-def test_the_best_instruction_set_is_named(flags: set[str], isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnetfea.cpu_guard.cpu_flags", lambda: frozenset(flags))
-    assert doctor.facts()["cpu_isa"] == isa
+def test_it_stays_light_unless_it_measures() -> None:
+    code = "import sys\nfrom resnetfea.cli import app\ntry: app(['doctor'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"mindspore", "openvino", "numpy", "pyarrow"} & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.slow
+def test_measured() -> None:
+    facts = json.loads(run("--measure", "--json"))
+    assert facts["mindspore_share"] == pytest.approx(facts["mindspore_gflops"] / facts["matmul_gflops"], rel=0.02)
+    assert facts["mindspore_gflops"] > 0
+
+
+def test_a_broken_mindspore_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'mindspore'\" >&2\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(ResnetFeaError, match=r"could not be measured: .*No module named 'mindspore'"):
+        measure()

@@ -24,8 +24,13 @@ ROOMS = {  # what a room may import of ours besides itself, and of others beside
     "engine": ({"weights", "network"}, {"numpy", "openvino", "mindspore"}),
     "features": ({"weights", "engine"}, {"numpy", "PIL", "pyarrow", "rich"}),
     "parity": ({"weights", "network", "engine", "features"}, {"numpy", "mindspore", "onnxruntime", "openvino", "PIL"}),
+    "bench": ({"weights", "engine", "features"}, {"numpy", "onnxruntime", "PIL"}),
 }
-EXPORTERS = {"export.py", "mindspore_engine.py"}  # the only files of engine/ that may import mindspore
+EXPORTERS = {
+    "convolution_speed.py",
+    "export.py",
+    "mindspore_engine.py",
+}  # the only files of engine/ that may import mindspore
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -13,8 +13,10 @@ from typing import Annotated, TextIO
 import typer
 
 from resnetfea import __version__
+from resnetfea.cli_bench import bench
 from resnetfea.cli_convert import convert
 from resnetfea.cli_diagnose import diagnose
+from resnetfea.cli_doctor import doctor
 from resnetfea.cli_output import SOME_FAILED, OfflineOption, errors, number, show, text
 from resnetfea.cli_verify import trace_script, verify
 
@@ -211,19 +213,8 @@ app.command()(convert)
 app.command()(verify)
 app.command()(diagnose)
 app.command("trace-script")(trace_script)
-
-
-@app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """What this machine can and cannot do well: CPU, limits in force, versions, cache.
-
-    \b
-    Example:
-      resnetfea doctor --json
-    """
-    from resnetfea.engine.doctor import facts
-
-    show(facts(), as_json)
+app.command()(doctor)
+app.command()(bench)
 
 
 def _version(value: bool) -> None:

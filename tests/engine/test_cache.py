@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from resnetfea import cache_folder
-from resnetfea.engine import cache, cores
+from resnetfea.engine import cache
 
 
 @pytest.fixture(autouse=True)
@@ -77,12 +77,3 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
     entry = cache.entry("graphs", {}, fill)
     assert (entry / "model").read_text() == "whole"
     assert cache_folder.VARIABLE in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("limit", "most"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", 10**6), ("", 10**6)]
-)
-def test_cores_respect_the_container(limit: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "cpu.max").write_text(limit)
-    monkeypatch.setattr(cores, "CGROUP_LIMIT", tmp_path / "cpu.max")
-    assert 1 <= cores.usable() <= most

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 import onnx
 import pytest
@@ -16,6 +18,8 @@ from parity.references import load_all
 from resnetfea import CompiledEngine, MindSporeEngine, Weights, read, resnet50
 from resnetfea.engine.layers import Pool
 from resnetfea.engine.mindspore_engine import normalised
+from resnetfea.network import mode
+from resnetfea.network.build import loaded
 from weights import onnx_making
 
 pytestmark = pytest.mark.slow
@@ -214,3 +218,15 @@ def test_the_ready_cell_has_every_tensor_of_its_file(opennsfw: Weights) -> None:
     assert len(parameters) == len(opennsfw.tensors) == 265
     for name, array in opennsfw.tensors.items():
         assert np.array_equal(parameters[RESNETFEA.theirs(name)].asnumpy(), array), name
+
+
+@pytest.mark.parametrize("pool", ["pad1", "ceil"])
+def test_the_engines_own_padding_changes_no_bit(pool: Any) -> None:
+    """It pads the stem's pool in another way than the cell, which can be exported (network/pooling.py)."""
+    weights = read(DATA / "tiny.safetensors")
+    weights = replace(weights, variant=replace(weights.variant, pool=pool))
+    x = np.random.default_rng(1).standard_normal((2, 3, 45, 62)).astype(np.float32)
+    with mode.graph():
+        plain = [one.asnumpy() for one in loaded(weights, weights.variant)(ms.Tensor(x))]
+    ours = MindSporeEngine(weights).maps(x)
+    assert [np.array_equal(ours[layer], one) for layer, one in zip(ours, plain, strict=True)] == [True] * 4

@@ -12,6 +12,7 @@ from resnetfea.engine.layers import Maps, Pool, chosen, computed, images, pixels
 from resnetfea.engine.precision import Precision, Quality
 from resnetfea.network import mode
 from resnetfea.network.build import loaded, with_pyramid
+from resnetfea.network.pooling import max_pool
 from resnetfea.weights import Recipe, Weights
 
 
@@ -32,6 +33,8 @@ class MindSporeEngine:
         self._computed = computed(self.layers, weights)
         pyramid = len(self._computed) > len(weights.variant.out)
         self._cell = with_pyramid(weights) if pyramid else loaded(weights, weights.variant)
+        backbone = self._cell.backbone if pyramid else self._cell
+        backbone.maxpool = max_pool(weights.variant.pool, exportable=False)  # an engine runs, and exports nothing
 
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""

@@ -17,6 +17,7 @@ from mindspore import Tensor, nn, ops
 from resnetfea import cpu_guard
 from resnetfea.network.deform import DeformConv
 from resnetfea.network.norm import _BatchNorm2dInit, norm_of
+from resnetfea.network.pooling import max_pool
 from resnetfea.network.variant import LAYERS, Deform, Variant
 
 cpu_guard.announce()
@@ -67,7 +68,7 @@ class ResNetFea(nn.Cell):
         # The source never trains the stem's norm, not even under weights_update; the other norms' ecosystems do.
         self.bn1 = norm_of(stem, variant, trains=freeze_at < 1 and variant.norm != "affine")
         self.relu = nn.ReLU()
-        self.maxpool = _max_pool(variant.pool)
+        self.maxpool = max_pool(variant.pool)
         _freeze(self, unless=freeze_at < 1)
         sizes = list(zip(layer_nums, in_channels, out_channels, strict=True))
         for stage, (blocks, inputs, outputs) in enumerate(sizes[: variant.stages], 1):
@@ -221,12 +222,3 @@ def _conv(
 def weight_init_ones(shape: Sequence[int]) -> Tensor:
     """The constant initial weight of the source: 0.01, float32."""
     return Tensor(np.full(shape, 0.01, np.float32))
-
-
-def _max_pool(pool: str) -> nn.Cell:
-    """The stem's 3x3/2 max pool. Behind a ReLU zeros never win, so that padding with them changes nothing."""
-    if pool == "same":
-        return nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="same")
-    front = 1 if pool == "pad1" else 0  # "ceil": one behind makes the last window whole where there is one
-    pad = nn.Pad(((0, 0), (0, 0), (front, 1), (front, 1)))  # ops.pad and nn.ZeroPad2d have no ONNX export
-    return nn.SequentialCell([pad, nn.MaxPool2d(kernel_size=3, stride=2, pad_mode="valid")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from resnetfea.network.variant import Variant
 from resnetfea.weights import canonical, fpn_names
@@ -110,6 +110,7 @@ def _heads(ecosystem: Ecosystem) -> Mapping[str, str]:
     return {ecosystem.theirs(name): name for name in (*canonical.FC, *fpn_names.ALL)}
 
 
+@lru_cache(1 << 14)  # asked again for every prefix; names have 1,000 characters at most, so this stays below 20 MB
 def _renamed(name: str, rules: Rules) -> str:
     for pattern, replacement in _compiled(rules):
         name = pattern.sub(replacement, name)
