@@ -18,9 +18,10 @@ from resnetfea.engine import quantize
 from resnetfea.engine.layers import batches
 from resnetfea.engine.picture_graph import Outputs, from_pixels, pooled, run
 from resnetfea.engine.precision import Quality, TooCoarse
+from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.weights import Recipe
 
-CHOICE = 1  # raised when the same photos would give another graph
+CHOICE = 2  # raised when the same photos would give another graph
 MARGIN = 0.5  # of the loss that is allowed may be used on these photos: others may lose more
 
 log = logging.getLogger("resnetfea")
@@ -33,6 +34,7 @@ def calibrated(
     pictures: Sequence[NDArray[np.uint8]],
     *,
     min_cosine: float,
+    float_part: str,
     compiled: Callable[[ov.Model, bool], Any],
 ) -> tuple[ov.Model, Quality]:
     """The quantised graph with the fewest bottlenecks in floating point that loses little enough.
@@ -43,6 +45,7 @@ def calibrated(
         recipe: the weights'.
         pictures: of the recipe's size.
         min_cosine: that each layer of each photo should keep.
+        float_part: "bf16" or "f32": what the rest runs in.
         compiled: makes a graph ready to run; True for fp32 throughout.
 
     Raises:
@@ -60,6 +63,8 @@ def calibrated(
     for count in range(1, len(order) // 2 + 2):  # the stem, then one bottleneck more each time
         kept = tuple(order[:count])
         coarse = quantize.quantized(graph, ranges, kept=kept)
+        if float_part == "bf16":
+            round_stem(coarse)
         quality = Quality(len(pictures), kept, worst(layers, reference, list(outputs(pooled(coarse, "avg"), False))))
         log.debug("int8 but for %s: %s", ", ".join(kept), quality.worst)
         if min(quality.worst.values()) >= enough(min_cosine):

@@ -30,7 +30,9 @@ from resnetfea.engine.precision import (
     hint,
     telling_flags,
 )
+from resnetfea.engine.quantize import fold_norms
 from resnetfea.engine.resizing import to_the_laterals
+from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.weights import Weights
 
 GRAPH, QUALITY = "model.xml", "quality.json"  # of an entry of the cache
@@ -116,6 +118,9 @@ class CompiledEngine:
         model = self._core.read_model(cache.entry("graphs", what, self._make) / GRAPH)
         if self.precision == "int8":
             model = self._quantized(model, what)
+        elif self.precision == "bf16":
+            fold_norms(model)
+            round_stem(model)
         ends = dict(zip(self._computed, (one.get_node().input_value(0) for one in model.outputs), strict=True))
         return ov.Model([ends[layer] for layer in self.layers], model.get_parameters())
 
@@ -146,6 +151,7 @@ class CompiledEngine:
                 self.weights.recipe,
                 photos.pictures(),
                 min_cosine=self.min_cosine,
+                float_part=hint("int8", self._core),
                 compiled=lambda graph, exact: self._compiled(
                     graph, streams=self.threads, precision="fp32" if exact else "int8"
                 ),

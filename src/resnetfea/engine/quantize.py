@@ -44,7 +44,7 @@ def fold_norms(graph: ov.Model) -> None:
 
 def blocks(graph: ov.Model) -> list[str]:
     """The stem and the bottlenecks that the graph has, in order: conv1, layer1.0, layer1.1, ..."""
-    return list(dict.fromkeys(_block(one) for one in _convolutions(graph)))
+    return list(dict.fromkeys(_block(one) for one in convolutions(graph)))
 
 
 def with_range_outputs(graph: ov.Model) -> tuple[ov.Model, list[str]]:
@@ -52,8 +52,8 @@ def with_range_outputs(graph: ov.Model) -> tuple[ov.Model, list[str]]:
     copy = graph.clone()
     axes = ops.constant(np.array([0, 1, 2, 3], np.int64))
     names, ends = [], []
-    for one in _convolutions(copy):
-        names.append(_name(one))
+    for one in convolutions(copy):
+        names.append(name_of(one))
         ends += [reduce(one.input_value(0), axes, False) for reduce in (ops.reduce_min, ops.reduce_max)]
     return ov.Model(ends, copy.get_parameters()), names
 
@@ -75,13 +75,13 @@ def quantized(graph: ov.Model, of_inputs: Ranges, *, kept: Iterable[str]) -> ov.
     """
     copy, left = graph.clone(), set(kept)
     rounded: dict[str, Any] = {}  # by producer: a block's input has two readers
-    for one in list(_convolutions(copy)):
+    for one in list(convolutions(copy)):
         if _block(one) in left:
             continue
         source = one.input_value(0)
         key = f"{source.get_node().get_friendly_name()}:{source.get_index()}"
         if key not in rounded:
-            low, high = (_scalar(value) for value in of_inputs[_name(one)])
+            low, high = (_scalar(value) for value in of_inputs[name_of(one)])
             rounded[key] = ops.fake_quantize(source, low, high, low, high, INPUT_LEVELS)
         one.input(0).replace_source_output(rounded[key].output(0))
         weight = one.input_value(1)
@@ -92,20 +92,20 @@ def quantized(graph: ov.Model, of_inputs: Ranges, *, kept: Iterable[str]) -> ov.
     return copy
 
 
-def _convolutions(graph: ov.Model) -> Iterator[Any]:
+def convolutions(graph: ov.Model) -> Iterator[Any]:
     """The ResNet's, in order. Grouped ones are not among them: they have no fast 8-bit form."""
     for one in graph.get_ordered_ops():
-        if one.get_type_name() == "Convolution" and (_name(one) == STEM or BLOCK.search(_name(one))):
+        if one.get_type_name() == "Convolution" and (name_of(one) == STEM or BLOCK.search(name_of(one))):
             yield one
 
 
-def _name(convolution: Any) -> str:
+def name_of(convolution: Any) -> str:
     """layer1.0.conv1, or conv1."""
     return str(convolution.input_value(1).get_node().get_friendly_name()).removesuffix(".weight").split("backbone.")[-1]
 
 
 def _block(convolution: Any) -> str:
-    found = BLOCK.search(_name(convolution))
+    found = BLOCK.search(name_of(convolution))
     return found[0] if found else STEM
 
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from resnetfea.engine.export import check_exportable
-from resnetfea.engine.precision import Calibration, Precision
+from resnetfea.engine.precision import Calibration, Precision, Quality
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.pipeline import Engine
 from resnetfea.network.variant import LAYERS
 from resnetfea.weights import Weights
 
 EngineName = Literal["openvino", "mindspore"]
+
+
+class ReadyEngine(Engine, Protocol):
+    """An engine, and in which arithmetic it runs. quality: what int8 loses on the photos it was calibrated on."""
+
+    precision: Precision
+    quality: Quality | None
+
 
 log = logging.getLogger("resnetfea")
 
@@ -63,7 +71,7 @@ def made(
     min_cosine: float,
     batch: int,
     **options: Any,
-) -> Engine:
+) -> ReadyEngine:
     """The engine, ready to run.
 
     Args:
@@ -82,9 +90,11 @@ def made(
         from resnetfea.engine.mindspore_engine import MindSporeEngine
 
         return MindSporeEngine(weights, **options)
-    if precision == "auto" and photos is not None:
+    if precision == "auto":
         from resnetfea.engine.fastest import fastest
 
+        if photos is None:
+            raise ValueError("precision='auto' is measured on photos")
         return fastest(weights, calibration=photos, min_cosine=min_cosine, batch=batch, **options)
     from resnetfea.engine.compiled import CompiledEngine
 

@@ -24,7 +24,7 @@ from resnetfea.features.images import Decode
 from resnetfea.features.inputs import spooled
 from resnetfea.features.map_store import MapStore
 from resnetfea.features.memory import keep_freed
-from resnetfea.features.pipeline import Engine, results
+from resnetfea.features.pipeline import results
 from resnetfea.features.store import Failure, Row, Store
 from resnetfea.network.variant import LAYERS
 from resnetfea.weights import Weights
@@ -110,7 +110,7 @@ def extract(
                 else calibration_photos.of_source(calibration, weights.recipe, decode)
             )
         made = partial(engines.made, name, weights, photos=photos, min_cosine=min_cosine, batch=batch)
-        network: Engine | None = None
+        network: engines.ReadyEngine | None = None
         if precision == "auto":
             network = made(precision=precision, layers=layers, pool=pool)
             precision = network.precision

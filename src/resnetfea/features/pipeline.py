@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.engine.layers import Maps
-from resnetfea.engine.precision import Precision, Quality
 from resnetfea.features.images import BadImage, Decode, Picture, decode
 from resnetfea.features.listing import shown
 from resnetfea.features.store import Failure, Row
@@ -22,9 +21,6 @@ from resnetfea.weights import Recipe
 
 class Engine(Protocol):
     """What runs the network: CompiledEngine or MindSporeEngine."""
-
-    precision: Precision
-    quality: Quality | None
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
         """The layers of each picture (H, W, 3), pooled or whole, in order."""
