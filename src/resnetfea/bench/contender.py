@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from resnetfea.engine.export import check_exportable
 from resnetfea.engine.layers import fixed_size
+from resnetfea.engine.precision import PRECISIONS, Calibration
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.pipeline import Engine
 from resnetfea.weights import Weights
 
 PEER = "onnxruntime"
 OFFERED = {  # the precisions of each engine, in the order of the table
-    "openvino": ("fp32",),
+    "openvino": PRECISIONS,
     "mindspore": ("fp32",),
     PEER: ("fp32",),
 }
@@ -58,20 +59,21 @@ def _why_not(engine: str, weights: Weights, side: int) -> str:
     return ""
 
 
-def engine_of(contender: Contender, weights: Weights, graph: Path) -> Engine:
+def engine_of(contender: Contender, weights: Weights, graph: Path, photos: Calibration) -> Engine:
     """Ready to run, all layers, average-pooled. Imported here: each brings a framework that the others do not need.
 
     graph: the exported ONNX, for the peer.
+    photos: for int8.
     """
-    options: dict[str, Any] = {} if contender.precision == "fp32" else {"precision": contender.precision}
     if contender.engine == "openvino":
         from resnetfea.engine.compiled import CompiledEngine
 
-        return CompiledEngine(weights, **options)
+        precision = next(one for one in PRECISIONS if one == contender.precision)
+        return CompiledEngine(weights, precision=precision, calibration=photos)
     if contender.engine == "mindspore":
         from resnetfea.engine.mindspore_engine import MindSporeEngine
 
-        return MindSporeEngine(weights, **options)
+        return MindSporeEngine(weights)
     from resnetfea.bench.peer import OnnxRuntime
 
     return OnnxRuntime(weights, graph)

@@ -21,6 +21,7 @@ from typing import Any
 from resnetfea.bench.contender import Contender, engine_of
 from resnetfea.engine import cores
 from resnetfea.errors import ResnetFeaError
+from resnetfea.features import calibration_photos
 from resnetfea.features.pipeline import results
 from resnetfea.features.store import Failure
 from resnetfea.weights import read
@@ -39,8 +40,9 @@ def _main() -> None:
         weights = read(told["weights"], offline=True)
         if weights.identity != told["identity"]:
             raise ResnetFeaError(f"{told['weights']}: changed while it was being used")
-        engine = engine_of(Contender(*told["contender"]), weights, Path(told["graph"]))
         paths = [os.fsencode(path) for path in told["paths"]]
+        photos = calibration_photos.of_names(b"", paths, len(paths), weights.recipe, "exact")
+        engine = engine_of(Contender(*told["contender"]), weights, Path(told["graph"]), photos)
         around: Iterator[bytes] = cycle(paths)
         threads = cores.usable()
         with ThreadPoolExecutor(threads) as decoders:

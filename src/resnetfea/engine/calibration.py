@@ -70,8 +70,9 @@ def calibrated(
         if min(quality.worst.values()) >= enough(min_cosine):
             return coarse, quality
     raise TooCoarse(
-        f"int8 does not keep a cosine of {min_cosine}: with half of the network in floating point the worst of "
-        f"{len(pictures)} photos has {min(quality.worst.values()):.4f}; use --precision bf16 or fp32"
+        f"int8 loses too much for a cosine of {min_cosine}: with half of the blocks in floating point the worst of "
+        f"{len(pictures)} photos keeps {min(quality.worst.values()):.4f}, and {enough(min_cosine):.4f} would be on the "
+        "safe side; take bf16 or fp32, or ask for less"
     )
 
 
