@@ -37,6 +37,7 @@ def blocks(measured: Mapping[str, Any]) -> dict[str, str]:
         "peers": peers(measured["peers"]),
         "profile": profile(measured["rows"]),
         "limits": limits(measured),
+        "startup": startup(measured["startup"]),
         "readme": short(measured, "en"),
         "readme-zh": short(measured, "zh"),
     }
@@ -142,6 +143,15 @@ def limits(measured: Mapping[str, Any]) -> str:
     table = _table(("precision", "matrix multiplication", "of fp32's", "fastest by"), lines)
     arithmetic = f"{measured['multiply_adds'] / 1e9:.2f} thousand million multiply-adds"
     return f"{table}\nA picture of 224x224 takes {arithmetic} in convolutions, each of them two FLOP.\n"
+
+
+def startup(found: Mapping[str, Mapping[str, float]]) -> str:
+    """How much of the time that they may take they take."""
+    lines = [
+        (f"`{name}`" if name.startswith("-") else name, f"{one['goal']:g} s", f"{one['seconds'] / one['goal']:.2f}")
+        for name, one in found.items()
+    ]
+    return _table(("shown", "goal", "of it taken"), lines)
 
 
 def machine(measured: Mapping[str, Any]) -> str:

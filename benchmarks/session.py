@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import counting, machine, materials, rounds
+from benchmarks import counting, machine, materials, rounds, startup
 from benchmarks.process import NotOffered, ours, run, theirs
 from benchmarks.quality import Judge, features
 from benchmarks.rows import AGREE, BASE, Peer, Row, good, missing, peers, rows
@@ -81,6 +81,7 @@ class Session:
         self.warmed()
         self.told("limits of this machine")
         found = machine.described(self.flags)
+        seconds = startup.measured(self.lists["web"], self.weights, self.build / "out" / "startup")
         played: list[rounds.Round] = [{} for _ in range(times)]
         for kind in self.counts:  # a kind's peers and rows are near each other in time
             part = rounds.played(self._contestants(kind), times, self.told)
@@ -89,6 +90,7 @@ class Session:
             "machine": found,
             "multiply_adds": counting.multiply_adds(materials.VARIANT),
             "rounds": times,
+            "startup": {name: {"seconds": took, "goal": startup.GOALS[name]} for name, took in seconds.items()},
             "counts": {kind: self._count(kind) for kind in self.counts},
             "rows": [self._of_row(row, played, found) for row in self.rows],
             "peers": [self._of_peer(peer, played) for peer in self.peers],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import materials, process, quality
+from benchmarks import materials, process, quality, startup
 from resnetfea import cpu_guard
 
 
@@ -33,6 +34,13 @@ def test_a_failure_ends_the_run_with_its_own_words() -> None:
         process.run([sys.executable, "-c", "import sys; print('why', file=sys.stderr); sys.exit(3)"])
     with pytest.raises(SystemExit, match="ended with 2"):
         process.run([sys.executable, "-c", "import sys; sys.exit(2)"])
+
+
+def test_what_never_comes_ends_the_wait() -> None:
+    said = [sys.executable, "-c", "print('Usage: 3/7')"]
+    assert startup.until(said, startup.PROGRESS) > 0
+    with pytest.raises(SystemExit, match=r"showed no .*Never.* but .*Usage"):
+        startup.until(said, re.compile(b"Never"))
 
 
 def test_the_cpu_guard_does_not_hold_the_peers_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,11 +36,12 @@ def test_a_ratio_is_to_the_same_rounds_base_and_the_median_counts() -> None:
     assert rounds.steady(played, "row", "torch") == rounds.Spread(median=2.5, low=2, high=2.5)
 
 
-def test_extracts_own_words_are_understood() -> None:
+def test_what_the_commands_print_is_understood() -> None:
     said = (
         "out/features-*.parquet: 9 images in 1 file\nthis run: 9 images in 0.2 s, 66.1 a second, after 2.4 s to start\n"
     )
     assert rounds.by_extract(done(said)).rate == 66.1
+    assert rounds.by_peer(done('INFO:nncf: talks\n{"images_per_second": 7.5}\n')).rate == 7.5
     with pytest.raises(SystemExit, match="does not say its speed"):
         rounds.by_extract(done("9 images"))
 
