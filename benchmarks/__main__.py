@@ -32,6 +32,8 @@ def main() -> None:
     if options.page:
         written(json.loads(NUMBERS.read_text()))
         return
+    if min(options.rounds, options.web // 16, options.phone // 16) < 1:
+        parser.error("at least 1 round, and 16 images of each kind")
     BUILD.mkdir(parents=True, exist_ok=True)
     counts = {"web": 24, "phone": 4} if options.short else {"web": options.web, "phone": options.phone}
     session = Session(BUILD, counts, only=options.only, told=lambda line: print(line, file=sys.stderr, flush=True))

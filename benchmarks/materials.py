@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save_file
 
+from resnetfea.atomic import committed
 from resnetfea.network.variant import Variant
 from rich_weights import rich_state
 
@@ -46,7 +49,9 @@ def photos(kind: str, count: int, folder: Path) -> list[Path]:
     for index, path in enumerate(paths):
         rng = np.random.default_rng(index)
         picture = _crop(pictures[index % len(pictures)], shape, rng)
-        _grained(picture, np.roll(noise, tuple(rng.integers(0, 1021, 2)), (0, 1))).save(path, quality=QUALITY)
+        grained = _grained(picture, np.roll(noise, tuple(rng.integers(0, 1021, 2)), (0, 1)))
+        with whole(path) as partial:
+            grained.save(partial, "JPEG", quality=QUALITY)
     return paths
 
 
@@ -60,8 +65,16 @@ def listed(paths: list[Path], count: int, out: Path) -> Path:
 def weights(out: Path) -> Path:
     """A full-width network of random weights under torchvision's names. Speed does not depend on their numbers."""
     if not out.exists():
-        save_file(rich_state(VARIANT, seed=0), out)
+        with whole(out) as partial:
+            save_file(rich_state(VARIANT, seed=0), partial)
     return out
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A file that is there only once it is complete: a later run takes what it finds."""
+    with committed(out, out.with_name(f".{out.name}")) as partial:
+        yield partial
 
 
 def _opened(path: Path) -> Image.Image:

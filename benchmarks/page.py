@@ -80,8 +80,8 @@ def more(rows: Sequence[Mapping[str, Any]]) -> str:
                 _name(row),
                 _spread(row["steady"]),
                 f"{row['limit']:.2f}",
-                _spread(row["to_hand"]),
-                _yes(row["to_hand"]["median"] >= 1),
+                _spread(row["to_hand"]) if row["to_hand"] else "",
+                _yes(row["to_hand"]["median"] >= 1) if row["to_hand"] else "",
                 f"{row['within']:.3f}",
                 _yes(row["within"] <= WITHIN),
                 f"{row['peak'] / 1e6:.0f} MB",
@@ -135,9 +135,9 @@ def profile(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def limits(measured: Mapping[str, Any]) -> str:
     """The matrix-multiply peak, and the arithmetic of a picture."""
-    peak = measured["machine"]["peak"]
+    peak, cores = measured["machine"]["peak"], measured["machine"]["cores"]
     lines = [
-        (name, f"{2 * one['gmacs']:.0f} GFLOP/s", f"{one['gmacs'] / peak['fp32']['gmacs']:.1f}", one["by"])
+        (name, f"{2 * one['gmacs'] * cores:.0f} GFLOP/s", f"{one['gmacs'] / peak['fp32']['gmacs']:.1f}", one["by"])
         for name, one in peak.items()
     ]
     table = _table(("precision", "matrix multiplication", "of fp32's", "fastest by"), lines)

@@ -52,7 +52,8 @@ class Session:
         self.peers = [peer for peer in peers() if only in peer.key or peer.name == BASE]
         model = build / "resnet50.onnx"
         if not model.exists():
-            run(theirs("benchmarks.peers.torch_dataloader", "-", self.weights, "-", "--export", model))
+            with materials.whole(model) as partly:
+                run(theirs("benchmarks.peers.torch_dataloader", "-", self.weights, "-", "--export", partly))
         self.missing: dict[str, str] = {}  # who does not take part, and why
         self.agrees: dict[str, float] = {}  # how far who does is from the torch script, relative to the largest number
 
@@ -115,9 +116,9 @@ class Session:
         inside = json.loads(run(ours("benchmarks.inside", *arguments)).out)
         base, by_hand = f"{row.photos} {BASE}", f"{row.photos} {row.by_hand}"
         ratios = self._ratios(row.key, base, played)
+        parts = inside["parts"]  # CPU seconds of an image, as what follows
         arithmetic = counting.multiply_adds(materials.VARIANT) / found["peak"][row.precision]["gmacs"] / 1e9
-        parts = inside["parts"]
-        fastest = 1 / (arithmetic + parts["jpeg"] / inside["cores"])  # images a second: nothing but these two
+        fastest = inside["cores"] / (arithmetic + parts["jpeg"])  # images a second: nothing but these two
         return {
             **what,
             **ratios,
@@ -128,7 +129,7 @@ class Session:
             "to_hand": asdict(rounds.whole(played, row.key, by_hand)) if by_hand in played[0] else None,
             "within": inside["within"],
             "parts": parts,
-            "of_peak": arithmetic * inside["engine_rate"],
+            "of_peak": arithmetic / parts["network"],
             "of_jpeg": parts["jpeg"] / (parts["read"] + parts["jpeg"] + parts["beside"]),
             "limit": fastest / rounds.spread([one[base].rate for one in played]).median,
         }
