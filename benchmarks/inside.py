@@ -60,7 +60,6 @@ def main(source: Path, weights_file: str, out: Path, precision: str, decode: str
         json.dumps(
             {
                 "within": statistics.median(within),
-                "cores": cores.usable(),
                 "parts": parts,  # CPU seconds an image
             }
         )

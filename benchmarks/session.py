@@ -118,7 +118,6 @@ class Session:
         ratios = self._ratios(row.key, base, played)
         parts = inside["parts"]  # CPU seconds of an image, as what follows
         arithmetic = counting.multiply_adds(materials.VARIANT) / found["peak"][row.precision]["gmacs"] / 1e9
-        fastest = inside["cores"] / (arithmetic + parts["jpeg"])  # images a second: nothing but these two
         return {
             **what,
             **ratios,
@@ -131,7 +130,8 @@ class Session:
             "parts": parts,
             "of_peak": arithmetic / parts["network"],
             "of_jpeg": parts["jpeg"] / (parts["read"] + parts["jpeg"] + parts["beside"]),
-            "limit": fastest / rounds.spread([one[base].rate for one in played]).median,
+            # had it taken the CPU time of these two alone; so neighbours slow both sides of the comparison
+            "limit": ratios["steady"]["median"] * sum(parts.values()) / (arithmetic + parts["jpeg"]),
         }
 
     def _of_peer(self, peer: Peer, played: list[rounds.Round]) -> dict[str, Any]:
