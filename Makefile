@@ -77,6 +77,17 @@ measure-decode: $(VENV)/dev.stamp ## what --decode fast costs in accuracy, on PH
 differences: $(VENV)/dev.stamp ## measure every trap of docs/why-numbers-differ.md anew, and write its tables
 	PYTHONPATH=docs:tests $(BIN)/python -m differences
 
+# In bench-short no time counts: what it looks at are the numbers' quality, and that the peers do the same work.
+ROUNDS ?= 5
+WEB ?= 256
+PHONE ?= 96
+BENCH := RESNETFEA_OFFLINE=1 PYTHONPATH=src:tests $(BIN)/python -m benchmarks
+bench: $(VENV)/dev.stamp .venv-bench/stamp ## speed beside its peers into docs/performance.md, half an hour; ROUNDS=5 ...
+	$(BENCH) --rounds $(ROUNDS) --web $(WEB) --phone $(PHONE) --only "$(ONLY)"
+
+bench-short: $(VENV)/dev.stamp .venv-bench/stamp ## the quality of its rows on few photos, no ratios; a minute
+	$(BENCH) --short
+
 lock: ## compute requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
 		-c requirements/constraints.in -o requirements/run.txt pyproject.toml requirements/build.in
@@ -84,9 +95,9 @@ lock: ## compute requirements/*.txt anew (needs uv)
 		-c requirements/constraints.in -c requirements/run.txt -o requirements/dev.txt --extra dev pyproject.toml
 
 clean: ## remove environments and what was made
-	rm -rf $(VENV) .venv-parity .venv-others build dist features
+	rm -rf $(VENV) .venv-parity .venv-others .venv-bench build dist features
 
-.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz measure-reading measure-decode differences lock clean
+.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz measure-reading measure-decode differences bench bench-short lock clean
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -103,6 +114,12 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
 .venv-parity/stamp: requirements/parity.txt
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/python -m pip install --disable-pip-version-check --quiet -r requirements/parity.txt
+	@touch $@
+
+.venv-bench/stamp: requirements/bench.txt
+	rm -rf .venv-bench
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --disable-pip-version-check --quiet -r requirements/bench.txt
 	@touch $@
 
 OTHERS := .venv-others/bin/python -m pip --disable-pip-version-check

@@ -1,6 +1,6 @@
 """Ways to write whole feature maps, measured beside each other and beside the bare disk; docs/maps.md has the outcome.
 
-benchmarks/measure_maps.py FOLDER [--weights W] [--images N] [--rounds N]
+python -m benchmarks.measure_maps FOLDER [--weights W] [--images N] [--rounds N]
 
 FOLDER is an empty place on the disk in question. The maps are those of the sample photos. zarr is no part of the
 product's environment; where it is missing its rows are left out.
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from ways_of_maps import Maps, Way, all_ways
 
+from benchmarks.ways_of_maps import Maps, Way, all_ways
 from resnetfea import CompiledEngine, read
 from resnetfea.engine.mindspore_engine import normalised
 from resnetfea.features.images import decode

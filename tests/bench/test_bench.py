@@ -22,6 +22,7 @@ from resnetfea.bench.contender import Contender, contenders, engine_of
 from resnetfea.bench.run import Turn
 from resnetfea.cli_bench import _table
 from resnetfea.engine.export import export
+from resnetfea.engine.precision import Calibration
 from weights.test_variants import carded
 
 ROOT = Path(__file__).parents[2]
@@ -135,8 +136,9 @@ def test_all_of_them_compute_the_same(name: str, tmp_path: Path) -> None:
     weights = read("opennsfw")
     export(weights, tmp_path / "network.onnx")
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    (ours,) = engine_of(Contender(name, "fp32"), weights, tmp_path / "network.onnx").features([picture])
-    (theirs,) = engine_of(Contender("mindspore", "fp32"), weights, Path()).features([picture])
+    photos = Calibration("one", lambda: [picture])
+    (ours,) = engine_of(Contender(name, "fp32"), weights, tmp_path / "network.onnx", photos).features([picture])
+    (theirs,) = engine_of(Contender("mindspore", "fp32"), weights, Path(), photos).features([picture])
     assert list(ours) == list(theirs)
     for layer, feature in theirs.items():
         assert np.abs(ours[layer] - feature).max() < 1e-5 * np.abs(feature).max()

@@ -1,0 +1,1 @@
+"""What people write today, as short scripts. They run in .venv-bench and know nothing of resnetfea."""
