@@ -87,9 +87,10 @@ class CompiledEngine:
         self._pyramid = len(self._computed) > len(weights.variant.out)
         check_exportable(weights, pyramid=self._pyramid)
         self.threads = threads or cores.usable()
-        with cpu_guard.lifted():  # OpenVINO's oneDNN reads the limit at the first compilation, for good
+        with cpu_guard.lifted():  # OpenVINO's oneDNN reads the limit when it is first asked something, for good
             self._core = ov.Core()
             check_possible(precision, self._core)
+            self._hint = hint(precision, self._core)
             self._graph = self._read()
 
     def maps(self, x: NDArray[np.float32]) -> Maps:
@@ -151,9 +152,9 @@ class CompiledEngine:
                 self.weights.recipe,
                 photos.pictures(),
                 min_cosine=self.min_cosine,
-                float_part=hint("int8", self._core),
+                float_part=self._hint,
                 compiled=lambda graph, exact: self._compiled(
-                    graph, streams=self.threads, precision="fp32" if exact else "int8"
+                    graph, streams=self.threads, hint="f32" if exact else self._hint
                 ),
             )
             ov.save_model(coarse, folder / GRAPH, compress_to_fp16=False)
@@ -176,9 +177,9 @@ class CompiledEngine:
         model.reshape([1 if self.batch == 1 else -1, height, width, 3])
         return self._compiled(model, streams=self.threads)
 
-    def _compiled(self, model: ov.Model, *, streams: int, precision: Precision | None = None) -> Any:
+    def _compiled(self, model: ov.Model, *, streams: int, hint: str | None = None) -> Any:
         settings = {
-            "INFERENCE_PRECISION_HINT": hint(precision or self.precision, self._core),
+            "INFERENCE_PRECISION_HINT": hint or self._hint,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": self.threads,
         }
