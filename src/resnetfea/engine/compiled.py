@@ -93,6 +93,10 @@ class CompiledEngine:
             self._hint = hint(precision, self._core)
             self._graph = self._read()
 
+    def prepare(self) -> None:
+        """Compile now what `features` would compile when it is first called: half a second."""
+        _ = self._features_model
+
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""
         results = self._maps_model.create_infer_request().infer([images(x)])  # one for each call: threads may share us
@@ -154,7 +158,7 @@ class CompiledEngine:
                 min_cosine=self.min_cosine,
                 float_part=self._hint,
                 compiled=lambda graph, exact: self._compiled(
-                    graph, streams=self.threads, hint="f32" if exact else self._hint
+                    graph, streams=self.threads, asked="f32" if exact else self._hint
                 ),
             )
             ov.save_model(coarse, folder / GRAPH, compress_to_fp16=False)
@@ -177,9 +181,9 @@ class CompiledEngine:
         model.reshape([1 if self.batch == 1 else -1, height, width, 3])
         return self._compiled(model, streams=self.threads)
 
-    def _compiled(self, model: ov.Model, *, streams: int, hint: str | None = None) -> Any:
+    def _compiled(self, model: ov.Model, *, streams: int, asked: str | None = None) -> Any:
         settings = {
-            "INFERENCE_PRECISION_HINT": hint or self._hint,
+            "INFERENCE_PRECISION_HINT": asked or self._hint,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": self.threads,
         }

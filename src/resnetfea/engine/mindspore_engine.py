@@ -36,6 +36,9 @@ class MindSporeEngine:
         backbone = self._cell.backbone if pyramid else self._cell
         backbone.maxpool = max_pool(weights.variant.pool, exportable=False)  # an engine runs, and exports nothing
 
+    def prepare(self) -> None:
+        """Nothing: the graph is compiled for the first picture's size."""
+
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""
         with mode.graph():

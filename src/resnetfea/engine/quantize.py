@@ -78,12 +78,14 @@ def quantized(graph: ov.Model, of_inputs: Ranges, *, kept: Iterable[str]) -> ov.
     for one in list(convolutions(copy)):
         if _block(one) in left:
             continue
-        source = one.input_value(0)
-        key = f"{source.get_node().get_friendly_name()}:{source.get_index()}"
-        if key not in rounded:
-            low, high = (_scalar(value) for value in of_inputs[name_of(one)])
-            rounded[key] = ops.fake_quantize(source, low, high, low, high, INPUT_LEVELS)
-        one.input(0).replace_source_output(rounded[key].output(0))
+        source = _before_pool(one.input(0))
+        producer = source.get_source_output()
+        if producer.get_node().get_type_name() != "FakeQuantize":  # a pool's two readers share its input
+            key = f"{producer.get_node().get_friendly_name()}:{producer.get_index()}"
+            if key not in rounded:
+                low, high = (_scalar(value) for value in of_inputs[name_of(one)])
+                rounded[key] = ops.fake_quantize(producer, low, high, low, high, INPUT_LEVELS)
+            source.replace_source_output(rounded[key].output(0))
         weight = one.input_value(1)
         largest = np.abs(weight.get_node().data).max(axis=(1, 2, 3), keepdims=True)  # (C, 1, 1, 1)
         high = ops.constant(np.maximum(largest, np.float32(1e-30)))  # a dead channel's step must not be 0
@@ -97,6 +99,16 @@ def convolutions(graph: ov.Model) -> Iterator[Any]:
     for one in graph.get_ordered_ops():
         if one.get_type_name() == "Convolution" and (name_of(one) == STEM or BLOCK.search(name_of(one))):
             yield one
+
+
+def _before_pool(reader: Any) -> Any:
+    """The input to round: the pool's in front of a convolution, if there is one. The largest of rounded numbers is the
+    rounded largest, and the stem writes 8 bits at once."""
+    node = reader.get_source_output().get_node()
+    alone = node.get_type_name() == "MaxPool" and all(
+        one.get_node().get_type_name() == "Convolution" for one in node.output(0).get_target_inputs()
+    )
+    return node.input(0) if alone else reader
 
 
 def name_of(convolution: Any) -> str:

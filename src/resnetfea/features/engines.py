@@ -23,6 +23,9 @@ class ReadyEngine(Engine, Protocol):
     precision: Precision
     quality: Quality | None
 
+    def prepare(self) -> None:
+        """Do what can be done before there are pictures."""
+
 
 log = logging.getLogger("resnetfea")
 

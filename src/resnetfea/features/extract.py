@@ -145,8 +145,9 @@ def extract(
             if anew:
                 remove_run(folder)
             store.write_manifest(folder, {"complete": False, **run})
-            ready = time.monotonic()
             count = _counter(progress, saved, inputs.count)
+            network.prepare()
+            ready = time.monotonic()
             threads = workers or cores.usable()
             keep_freed()
             with _decoders(threads) as decoders:
