@@ -79,7 +79,7 @@ differences: $(VENV)/dev.stamp ## measure every trap of docs/why-numbers-differ.
 
 # In bench-short no time counts: what it looks at are the numbers' quality, and that the peers do the same work.
 ROUNDS ?= 5
-WEB ?= 256
+WEB ?= 512
 PHONE ?= 96
 BENCH := RESNETFEA_OFFLINE=1 PYTHONPATH=src:tests $(BIN)/python -m benchmarks
 bench: $(VENV)/dev.stamp .venv-bench/stamp ## speed beside its peers into docs/performance.md, half an hour; ROUNDS=5 ...

@@ -1,7 +1,7 @@
 """How much of a network may run on 8 bits: measured on photos, until what they lose is little enough.
 
-Rounding errors grow on their way through the network, so those of the first blocks cost the most. The stem and the first
-bottleneck always stay in floating point; then as many behind them as it takes (docs/precision.md).
+Rounding errors grow on their way through the network, so those of the first blocks cost the most. The stem and the
+first bottleneck always stay in floating point; then as many behind them as it takes (docs/precision.md).
 """
 
 from __future__ import annotations
