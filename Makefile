@@ -21,11 +21,11 @@ features: $(VENV)/run.stamp ## features of the photos in samples/, into features
 	@$(BIN)/resnetfea extract samples/ -o $(OUT) --overwrite
 	@$(BIN)/python examples/nearest.py $(OUT)
 
-test: $(VENV)/dev.stamp ## all tests
-	$(BIN)/python -m pytest -q
+test: test-fast ## all tests
+	$(BIN)/python -m pytest -q -m slow
 
 test-fast: $(VENV)/dev.stamp ## the tests that need neither MindSpore nor a compiled graph
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist worksteal
 
 lint: $(VENV)/dev.stamp ## ruff and mypy --strict
 	$(BIN)/ruff check .
@@ -79,7 +79,7 @@ differences: $(VENV)/dev.stamp ## measure every trap of docs/why-numbers-differ.
 
 # In bench-short no time counts: what it looks at are the numbers' quality, and that the peers do the same work.
 ROUNDS ?= 5
-WEB ?= 256
+WEB ?= 512
 PHONE ?= 96
 BENCH := RESNETFEA_OFFLINE=1 PYTHONPATH=src:tests $(BIN)/python -m benchmarks
 bench: $(VENV)/dev.stamp .venv-bench/stamp ## speed beside its peers into docs/performance.md, half an hour; ROUNDS=5 ...

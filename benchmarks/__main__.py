@@ -23,7 +23,7 @@ NUMBERS = BUILD / "numbers.json"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--web", type=int, default=256, help="images of a run over 500x375 photos")
+    parser.add_argument("--web", type=int, default=512, help="images of a run over 500x375 photos")
     parser.add_argument("--phone", type=int, default=96, help="images of a run over 4000x3000 photos")
     parser.add_argument("--only", default="", help="rows and peers whose names have this in them; writes no page")
     parser.add_argument("--short", action="store_true", help="quality on few photos; no ratios, writes no page")

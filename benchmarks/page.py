@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import LIMIT
 from benchmarks.rows import MAX_REL, WITHIN
 
 PAGES = tuple(Path(name) for name in ("docs/performance.md", "README.md", "README.zh.md"))
@@ -38,6 +39,7 @@ def blocks(measured: Mapping[str, Any]) -> dict[str, str]:
         "profile": profile(measured["rows"]),
         "limits": limits(measured),
         "startup": startup(measured["startup"]),
+        "memory": memory(measured["memory"]),
         "readme": short(measured, "en"),
         "readme-zh": short(measured, "zh"),
     }
@@ -152,6 +154,12 @@ def startup(found: Mapping[str, Mapping[str, float]]) -> str:
         for name, one in found.items()
     ]
     return _table(("shown", "goal", "of it taken"), lines)
+
+
+def memory(found: Mapping[str, int]) -> str:
+    """Peaks by the number of images."""
+    lines = [(count, f"{peak / 1e6:.0f} MB", _yes(peak <= LIMIT)) for count, peak in found.items()]
+    return _table(("images in one run", "peak memory", f"at most {LIMIT / 1e6:.0f} MB"), lines, words=0)
 
 
 def machine(measured: Mapping[str, Any]) -> str:

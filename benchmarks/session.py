@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import counting, machine, materials, rounds, startup
+from benchmarks import counting, machine, materials, memory, rounds, startup
 from benchmarks.process import NotOffered, ours, run, theirs
 from benchmarks.quality import Judge, features
 from benchmarks.rows import AGREE, BASE, Peer, Row, good, missing, peers, rows
@@ -37,6 +37,7 @@ class Session:
         told("photos and weights")
         self.weights = materials.weights(build / "resnet50.safetensors")
         photos = {kind: materials.photos(kind, min(count, DISTINCT[kind]), build) for kind, count in counts.items()}
+        self.photos = photos
         self.sizes = {kind: [path.stat().st_size for path in paths] for kind, paths in photos.items()}
 
         def lists(name: str, images: Mapping[str, int]) -> dict[str, Path]:
@@ -83,6 +84,7 @@ class Session:
         self.told("limits of this machine")
         found = machine.described(self.flags)
         seconds = startup.measured(self.lists["web"], self.weights, self.build / "out" / "startup")
+        peaks = memory.measured(self.photos["web"], self.weights, self.build)
         played: list[rounds.Round] = [{} for _ in range(times)]
         for kind in self.counts:  # a kind's peers and rows are near each other in time
             part = rounds.played(self._contestants(kind), times, self.told)
@@ -92,6 +94,7 @@ class Session:
             "multiply_adds": counting.multiply_adds(materials.VARIANT),
             "rounds": times,
             "startup": {name: {"seconds": took, "goal": startup.GOALS[name]} for name, took in seconds.items()},
+            "memory": peaks,
             "counts": {kind: self._count(kind) for kind in self.counts},
             "rows": [self._of_row(row, played, found) for row in self.rows],
             "peers": [self._of_peer(peer, played) for peer in self.peers],

@@ -1,7 +1,7 @@
 """How much of a network may run on 8 bits: measured on photos, until what they lose is little enough.
 
-Rounding errors grow on their way through the network, so those of the first blocks cost the most. The stem always
-stays in floating point; then as many bottlenecks behind it as it takes.
+Rounding errors grow on their way through the network, so those of the first blocks cost the most. The stem and the
+first bottleneck always stay in floating point; then as many behind them as it takes (docs/precision.md).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.weights import Recipe
 
 CHOICE = 5  # raised when the same photos would give another graph
+FIRST = 2  # stem and first bottleneck: in int8 they lose the most, and in bf16 they take no longer
 MARGIN = 0.5  # of the loss that is allowed may be used on these photos: others may lose more
 
 log = logging.getLogger("resnetfea")
@@ -60,7 +61,7 @@ def calibrated(
     ranges = quantize.ranges(names, outputs(with_ranges, True))
     reference = list(outputs(pooled(graph, "avg"), True))
     order = quantize.blocks(graph)
-    for count in range(1, len(order) // 2 + 2):  # the stem, then one bottleneck more each time
+    for count in range(FIRST, len(order) // 2 + 2):  # one bottleneck more each time
         kept = tuple(order[:count])
         coarse = quantize.quantized(graph, ranges, kept=kept)
         if float_part == "bf16":

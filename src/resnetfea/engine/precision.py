@@ -63,8 +63,10 @@ def has_bf16(core: Any) -> bool:
     Args:
         core: an openvino.Core.
     """
-    allowed = _users_limit().startswith(LIMITS_WITH_BF16)
-    return allowed and bool(_flags() & BF16_FLAGS) and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if not _users_limit().startswith(LIMITS_WITH_BF16) or not _flags() & BF16_FLAGS:
+        return False
+    with cpu_guard.lifted():  # the question itself makes oneDNN read the limit, and keep it
+        return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def check_possible(precision: Precision, core: Any) -> None:

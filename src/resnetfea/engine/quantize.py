@@ -2,7 +2,7 @@
 
 Quantised are a convolution's input (one step for the whole map) and its weights (one step for each output channel).
 Nothing else: what the blocks add up stays as it is. Rounding that too, as NNCF does by default, costs more than all
-convolutions together (docs/performance.md), since each block's error goes on into all later ones.
+convolutions together (docs/precision.md), since each block's error goes on into all later ones.
 """
 
 from __future__ import annotations
