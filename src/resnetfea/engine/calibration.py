@@ -21,7 +21,7 @@ from resnetfea.engine.precision import Quality, TooCoarse
 from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.weights import Recipe
 
-CHOICE = 5  # raised when the same photos would give another graph
+CHOICE = 6  # raised when the same photos would give another graph
 FIRST = 2  # stem and first bottleneck: in int8 they lose the most, and in bf16 they take no longer
 MARGIN = 0.5  # of the loss that is allowed may be used on these photos: others may lose more
 

@@ -56,8 +56,8 @@ class CompiledEngine:
         calibration: photos of the kind that will come; int8 needs them.
         min_cosine: int8 keeps this cosine of each photo's averaged map with that of fp32, on photos that it has not
             seen too, if they are of that kind.
-        batch: pictures in one request of `features`. More than 1 gains nothing where requests run side by side. int8
-            takes 1 always: for any number OpenVINO has kernels that add in another order, and features would differ.
+        batch: pictures in one request of `features`. More than 1 gains nothing where requests run side by side. bf16,
+            int8 and networks with group norms take 1 always: for an open number OpenVINO's kernels round elsewhere.
         threads: how many at most; None for all cores that this process may use.
 
     Raises:
@@ -82,7 +82,7 @@ class CompiledEngine:
         threads: int | None = None,
     ) -> None:
         self.weights, self.layers, self.pool = weights, chosen(layers, weights), pool
-        self.batch = 1 if precision == "int8" else batch
+        self.batch = 1
         self.precision: Precision = precision
         self.calibration, self.min_cosine = calibration, min_cosine
         self._computed = computed(self.layers, weights)
@@ -94,6 +94,9 @@ class CompiledEngine:
             check_possible(precision, self._core)
             self._hint = hint(precision, self._core)
             self._graph = self._read()
+        group_norms = any(one.get_type_name() == "ReduceMean" for one in self._graph.get_ops())  # nothing else has one
+        if precision == "fp32" and not group_norms:
+            self.batch = batch
 
     def prepare(self) -> None:
         """Compile now what `features` would compile when it is first called: half a second."""
