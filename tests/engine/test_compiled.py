@@ -21,11 +21,12 @@ from parity.fpn_cases import NETS
 from parity.references import FURTHER, SEED, VARIANTS
 from resnetfea import CompiledEngine, Weights, cpu_guard, read
 from resnetfea.engine.layers import Pool, channels
+from resnetfea.engine.mindspore_engine import normalised
 from resnetfea.engine.precision import NoBf16, Precision, TooCoarse, has_bf16
 from resnetfea.network.variant import Variant
 from resnetfea.weights import recipe, safetensors_file
 from resnetfea.weights.card import Card
-from rich_weights import rich_input, rich_state
+from rich_weights import rich_state
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +71,7 @@ def small(weights: Weights) -> Weights:
 def test_every_network_runs_in_every_precision(case: str, tmp_path: Path) -> None:
     weights = written(EXPORTED[case], tmp_path / "weights.safetensors")
     some = pictures(weights, samples.PHOTOS[:3])
-    x = rich_input((2, 3, 70, 95), SEED)
+    x = np.stack([normalised(one, weights.recipe)[:, :70, :95] for one in some])
     exact = CompiledEngine(weights)
     rows, maps = list(exact.features(some)), exact.maps(x)
     assert equal(list(CompiledEngine(weights, batch=3, threads=1).features(some)), rows)
@@ -81,9 +82,9 @@ def test_every_network_runs_in_every_precision(case: str, tmp_path: Path) -> Non
         found = list(engine.features(some))
         assert not equal(found, rows)  # it is no fp32
         assert min(worst_cosine(found, rows).values()) > LEAST[precision], precision
-        of_noise = engine.maps(x)  # which goes beyond the ranges of photos
-        assert {layer: one.shape for layer, one in of_noise.items()} == {n: one.shape for n, one in maps.items()}
-        assert min(cosine(one, maps[layer]) for layer, one in of_noise.items()) > 0.99
+        any_size = engine.maps(x)  # of int8 with group norms OpenVINO makes 0.9 there (quantize._end_steps)
+        assert {layer: one.shape for layer, one in any_size.items()} == {n: one.shape for n, one in maps.items()}
+        assert min(cosine(one, maps[layer]) for layer, one in any_size.items()) > 0.998
         if weights.variant.norm == "group":  # OpenVINO rounds it elsewhere where the batch's size is open
             together = CompiledEngine(weights, precision=precision, calibration=calibration(some), batch=3, threads=1)
             assert equal(list(together.features(some)), found), precision
