@@ -23,7 +23,8 @@ from resnetfea.bench.contender import Contender, contenders, engine_of
 from resnetfea.bench.run import Turn
 from resnetfea.cli_bench import _table
 from resnetfea.engine.export import export
-from resnetfea.engine.precision import PRECISIONS, Calibration
+from resnetfea.engine.precision import PRECISIONS, Calibration, Precision, has_bf16
+from resnetfea.features.images import decode
 from weights.test_variants import carded
 
 ROOT = Path(__file__).parents[2]
