@@ -74,6 +74,11 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "file" / "cache"))
-    entry = cache.entry("graphs", {}, fill)
-    assert (entry / "model").read_text() == "whole"
-    assert cache_folder.VARIABLE in caplog.text
+    monkeypatch.setattr(cache, "_temporary", [])
+
+    def nested(folder: Path) -> None:
+        assert (cache.entry("graphs", {}, fill) / "model").read_text() == "whole"
+        (folder / "choice").write_text("made")
+
+    assert (cache.entry("precision", {}, nested) / "choice").read_text() == "made"
+    assert caplog.text.count(cache_folder.VARIABLE) == 1

@@ -34,10 +34,12 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
         final.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=final.parent))
     except OSError as error:
-        log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
-        _temporary.append(tempfile.TemporaryDirectory(prefix="resnetfea."))
-        make(Path(_temporary[-1].name))
-        return Path(_temporary[-1].name)
+        if not _temporary:
+            log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
+        temporary = tempfile.TemporaryDirectory(prefix="resnetfea.")
+        _temporary.append(temporary)
+        make(Path(temporary.name))  # which may want further entries
+        return Path(temporary.name)
     try:
         make(work)
         sums = {path.name: _sha256(path) for path in work.iterdir()}
