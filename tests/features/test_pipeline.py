@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnetfea.engine.layers import Maps
+from resnetfea.features import engines
 from resnetfea.features import extract as extracting
 from resnetfea.features.pipeline import results
 from resnetfea.features.store import Failure, Row
@@ -119,6 +120,11 @@ def test_one_stream_for_all_shards(pictures: Path, tmp_path: Path, monkeypatch: 
     taken: list[int] = []
 
     class Counting(ChannelMeans):
+        precision, quality = "fp32", None
+
+        def prepare(self) -> None:
+            """Nothing."""
+
         def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
             for maps in super().features(pictures):
                 taken.append(self.taken)
@@ -129,7 +135,7 @@ def test_one_stream_for_all_shards(pictures: Path, tmp_path: Path, monkeypatch: 
     names = ["7.png", "missing.png", "8.png", "missing.png", "7.png", "7.png", "missing.png", "missing.png", "8.png"]
     (tmp_path / "list.txt").write_text("\n".join(names) + "\n")
     weights = read(Path(__file__).parents[1] / "data" / "tiny.safetensors")
-    monkeypatch.setattr(extracting, "_engine", lambda *_, **__: Counting(3))
+    monkeypatch.setattr(engines, "made", lambda *_, **__: Counting(3))
     done = extracting.extract(tmp_path / "list.txt", tmp_path / "out", weights=weights, layers=("c5",), shard_size=2)
     assert (done.images, done.failures, done.shards) == (5, 4, 5)
     assert taken[0] == 4
