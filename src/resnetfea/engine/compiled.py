@@ -19,7 +19,7 @@ from resnetfea.engine import cache, cores
 from resnetfea.engine.calibration import CHOICE, calibrated
 from resnetfea.engine.export import FORMAT, check_exportable, export
 from resnetfea.engine.layers import Maps, Pool, batches, chosen, computed, fixed_size, images
-from resnetfea.engine.picture_graph import from_pixels, pooled, run
+from resnetfea.engine.picture_graph import from_pixels, pooled, run, save
 from resnetfea.engine.pool_padding import into_the_pool
 from resnetfea.engine.precision import (
     MIN_COSINE,
@@ -137,7 +137,7 @@ class CompiledEngine:
         to_the_laterals(model)
         into_the_pool(model)
         model.reshape([-1, 3, -1, -1])
-        ov.save_model(model, folder / GRAPH, compress_to_fp16=False)
+        save(model, folder / GRAPH)
         onnx.unlink()
 
     def _quantized(self, model: ov.Model, what: dict[str, object]) -> ov.Model:
@@ -161,7 +161,7 @@ class CompiledEngine:
                     graph, streams=self.threads, asked="f32" if exact else self._hint
                 ),
             )
-            ov.save_model(coarse, folder / GRAPH, compress_to_fp16=False)
+            save(coarse, folder / GRAPH)
             (folder / QUALITY).write_text(json.dumps(asdict(quality)))
 
         choice = {"calibration": photos.identity, "min_cosine": self.min_cosine, "cpu": telling_flags()}
