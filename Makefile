@@ -21,11 +21,11 @@ features: $(VENV)/run.stamp ## features of the photos in samples/, into features
 	@$(BIN)/resnetfea extract samples/ -o $(OUT) --overwrite
 	@$(BIN)/python examples/nearest.py $(OUT)
 
-test: $(VENV)/dev.stamp ## all tests
-	$(BIN)/python -m pytest -q
+test: test-fast ## all tests
+	$(BIN)/python -m pytest -q -m slow
 
 test-fast: $(VENV)/dev.stamp ## the tests that need neither MindSpore nor a compiled graph
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist worksteal
 
 lint: $(VENV)/dev.stamp ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -73,8 +73,14 @@ def extract(
         Precision, typer.Option(help="Arithmetic of the network; auto is the fastest here that keeps --min-cosine.")
     ] = Precision.fp32,
     min_cosine: Annotated[
-        float, typer.Option(min=0, max=1, help="What int8 and auto keep, of each photo's features with those of fp32.")
-    ] = 0.99,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="What int8 and auto keep, of each photo's features with those of fp32.",
+            show_default="0.99",
+        ),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(metavar="PHOTOS", help="What int8 and auto measure themselves on.", show_default="64 of SRC"),
@@ -109,6 +115,9 @@ def extract(
     """
     if resume and overwrite:
         raise typer.BadParameter("--resume and --overwrite exclude each other", param_hint="--resume")
+    for flag, given in (("--min-cosine", min_cosine), ("--calibration", calibration)):
+        if given is not None and precision not in (Precision.int8, Precision.auto):
+            raise typer.BadParameter(f"{flag} is for --precision int8 or auto", param_hint=flag)
     wanted = _layers(layers)
     with errors():
         from resnetfea.features.extract import extract as run
@@ -129,7 +138,7 @@ def extract(
                 pool=pool.value,
                 engine=engine.value,
                 precision=precision.value,
-                min_cosine=min_cosine,
+                **({} if min_cosine is None else {"min_cosine": min_cosine}),
                 calibration=calibration,
                 decode=decode.value,
                 batch=batch,
@@ -142,6 +151,11 @@ def extract(
     if done.done:
         rate = f"{number(done.done, 'image')} in {done.seconds:.1f} s, {done.done / done.seconds:.1f} a second"
         typer.echo(f"this run: {rate}, after {done.start:.1f} s to start")
+    if done.quality:
+        layer, cosine = min(done.quality.worst.items(), key=lambda one: one[1])
+        kept = f"{number(len(done.quality.kept), 'block')} in floating point"
+        photos = number(done.quality.photos, "photo")
+        typer.echo(f"int8, {kept}: smallest cosine with fp32 on {photos} {cosine:.4f} ({layer})")
     if done.failures:
         typer.echo(f"{done.failures} failed; {text(out)}/failures.parquet says which and why", err=True)
         raise typer.Exit(SOME_FAILED)

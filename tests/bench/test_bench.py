@@ -22,7 +22,7 @@ from resnetfea.bench.contender import Contender, contenders, engine_of
 from resnetfea.bench.run import Turn
 from resnetfea.cli_bench import _table
 from resnetfea.engine.export import export
-from resnetfea.engine.precision import Calibration
+from resnetfea.engine.precision import PRECISIONS, Calibration
 from weights.test_variants import carded
 
 ROOT = Path(__file__).parents[2]
@@ -103,8 +103,9 @@ def test_your_own_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_who_can_run_and_why_others_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = read(TINY)
+    others = ("mindspore", "onnxruntime")
     able, unable = contenders(weights, 224)
-    assert [one.engine for one in able] == ["openvino", "mindspore", "onnxruntime"]
+    assert able == [*(Contender("openvino", one) for one in PRECISIONS), *(Contender(one, "fp32") for one in others)]
     assert unable == {}
     wide = replace(weights, recipe=replace(weights.recipe, crop=None, resize=800))
     able, unable = contenders(wide, 224)

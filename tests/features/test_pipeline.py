@@ -123,7 +123,7 @@ def test_one_stream_for_all_shards(pictures: Path, tmp_path: Path, monkeypatch: 
         precision, quality = "fp32", None
 
         def prepare(self) -> None:
-            """Nothing."""
+            """Nothing to do."""
 
         def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
             for maps in super().features(pictures):

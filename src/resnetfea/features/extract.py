@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from resnetfea.engine import cores
 from resnetfea.engine.layers import Pool, channels, chosen
-from resnetfea.engine.precision import MIN_COSINE, Calibration, Precision
+from resnetfea.engine.precision import MIN_COSINE, Calibration, Precision, Quality
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, engines, listing, manifest, store
 from resnetfea.features.engines import EngineName
@@ -36,6 +36,7 @@ class Summary(NamedTuple):
     images, failures, shards: all that OUT holds.
     done: images that this run saw.
     start: seconds until the network was ready; seconds: from then to the end.
+    quality: what int8 lost on its calibration photos; None of other precisions, and where nothing was left to do.
     """
 
     images: int
@@ -44,6 +45,7 @@ class Summary(NamedTuple):
     done: int
     start: float
     seconds: float
+    quality: Quality | None
 
 
 def extract(
@@ -150,7 +152,9 @@ def extract(
                 for index in sorted(todo):  # one stream, so that nothing stands still while a shard is finished
                     target.write_shard(index, islice(stream, shards[index]))
         rows, failed = target.finish(len(shards), run)
-    return Summary(rows, failed, len(shards), inputs.count - saved, ready - began, time.monotonic() - ready)
+    quality = network.quality if network else None
+    start, seconds = ready - began, time.monotonic() - ready
+    return Summary(rows, failed, len(shards), inputs.count - saved, start, seconds, quality)
 
 
 def _photos(
