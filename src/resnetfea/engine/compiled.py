@@ -147,9 +147,7 @@ class CompiledEngine:
             raise ValueError("int8 needs photos to be calibrated on: calibration=Calibration(...)")
 
         def make(folder: Path) -> None:
-            log.info(
-                "choosing what of %s runs in int8, on this run's photos; once, some seconds", self.weights.path.name
-            )
+            log.info("choosing what of %s runs in int8; once for these photos, some seconds", self.weights.path.name)
             coarse, quality = calibrated(
                 model,
                 self._computed,
