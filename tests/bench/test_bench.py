@@ -175,6 +175,18 @@ def test_photos_of_which_none_is_one(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
+def test_who_is_ended_while_it_starts_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETFEA_CACHE", str(tmp_path))
+    weights = read(TINY)
+    told = {"weights": str(TINY), "identity": weights.identity, "graph": "", "paths": [str(TINY)]}
+    with run._Process({**told, "contender": Contender("openvino", "fp32")}) as process:
+        while not (begun := list(tmp_path.glob("graphs/.*"))) and process._process.poll() is None:
+            pass  # until it exports the network
+    assert len(begun) == 1
+    assert list(tmp_path.glob("graphs/*")) == []
+
+
 def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     search = os.pathsep.join(map(os.path.abspath, paths))  # it starts in another folder
