@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from resnetfea import cpu_guard
 from resnetfea.engine import cache, cores
-from resnetfea.engine.calibration import CHOICE, calibrated
+from resnetfea.engine.calibration import CHOICE, calibrated, coarse
 from resnetfea.engine.export import FORMAT, check_exportable, export
 from resnetfea.engine.layers import Maps, Pool, batches, chosen, computed, fixed_size, images
 from resnetfea.engine.picture_graph import from_pixels, pooled, run, save
@@ -35,7 +35,10 @@ from resnetfea.engine.resizing import to_the_laterals
 from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.weights import Weights
 
-GRAPH, QUALITY = "model.xml", "quality.json"  # of an entry of the cache
+GRAPH, CALIBRATED = (
+    "model.xml",
+    "int8.json",
+)  # of entries of the cache; int8's has no graph, only what makes it from one
 
 log = logging.getLogger("resnetfea")
 
@@ -146,9 +149,11 @@ class CompiledEngine:
         if photos is None:
             raise ValueError("int8 needs photos to be calibrated on: calibration=Calibration(...)")
 
+        fold_norms(model)
+
         def make(folder: Path) -> None:
             log.info("choosing what of %s runs in int8; once for these photos, some seconds", self.weights.path.name)
-            coarse, quality = calibrated(
+            ranges, quality = calibrated(
                 model,
                 self._computed,
                 self.weights.recipe,
@@ -159,13 +164,18 @@ class CompiledEngine:
                     graph, streams=self.threads, asked="f32" if exact else self._hint
                 ),
             )
-            save(coarse, folder / GRAPH)
-            (folder / QUALITY).write_text(json.dumps(asdict(quality)))
+            (folder / CALIBRATED).write_text(json.dumps({"ranges": ranges, "quality": asdict(quality)}))
 
-        choice = {"calibration": photos.identity, "min_cosine": self.min_cosine, "cpu": telling_flags()}
+        choice = {
+            "recipe": repr(self.weights.recipe),
+            "calibration": photos.identity,
+            "min_cosine": self.min_cosine,
+            "cpu": telling_flags(),
+        }
         folder = cache.entry("int8", {**what, **choice, "choice": CHOICE}, make)
-        self.quality = Quality(**json.loads((folder / QUALITY).read_text()))
-        return self._core.read_model(folder / GRAPH)
+        found = json.loads((folder / CALIBRATED).read_text())
+        self.quality = Quality(**found["quality"])
+        return coarse(model, found["ranges"], self.quality.kept, self._hint)
 
     @cached_property
     def _maps_model(self) -> Any:
