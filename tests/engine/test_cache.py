@@ -12,6 +12,7 @@ import pytest
 
 from resnetfea import cache_folder
 from resnetfea.engine import cache
+from resnetfea.errors import ResnetFeaError
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,16 @@ def test_a_failure_leaves_nothing() -> None:
 
     with pytest.raises(ZeroDivisionError):
         cache.entry("graphs", {}, broken)
+    assert list((cache_folder.folder() / "graphs").iterdir()) == []
+
+
+def test_a_full_disk_is_the_caches() -> None:
+    def full(folder: Path) -> None:
+        (folder / "model").symlink_to("/dev/full")
+        fill(folder)
+
+    with pytest.raises(ResnetFeaError, match=f"^{cache_folder.folder()}: No space left on device; make room"):
+        cache.entry("graphs", {}, full)
     assert list((cache_folder.folder() / "graphs").iterdir()) == []
 
 
