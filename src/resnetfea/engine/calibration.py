@@ -21,7 +21,7 @@ from resnetfea.engine.precision import Quality, TooCoarse
 from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.weights import Recipe
 
-CHOICE = 5  # raised when the same photos would give another graph
+CHOICE = 7  # raised when the same photos would give another graph
 FIRST = 2  # stem and first bottleneck: in int8 they lose the most, and in bf16 they take no longer
 MARGIN = 0.5  # of the loss that is allowed may be used on these photos: others may lose more
 
@@ -96,6 +96,9 @@ def enough(min_cosine: float) -> float:
 
 
 def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """1 for two vectors of zeros."""
-    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    return float(a.astype(np.float64) @ b) / lengths if lengths else float(np.array_equal(a, b))
+    """1 for two vectors of zeros; -1 where a number is none, which min() would pass over."""
+    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    if not (np.isfinite(a64).all() and np.isfinite(b64).all()):
+        return -1.0
+    lengths = float(np.linalg.norm(a64) * np.linalg.norm(b64))
+    return float(a64 @ b64) / lengths if lengths else float(np.array_equal(a, b))

@@ -59,7 +59,8 @@ class CompiledEngine:
         calibration: photos of the kind that will come; int8 needs them.
         min_cosine: int8 keeps this cosine of each photo's averaged map with that of fp32, on photos that it has not
             seen too, if they are of that kind.
-        batch: pictures in one request of `features`. More than 1 gains nothing where requests run side by side.
+        batch: pictures in one request of `features`. More than 1 gains nothing where requests run side by side. bf16,
+            int8 and networks with group norms take 1 always: for an open number OpenVINO's kernels round elsewhere.
         threads: how many at most; None for all cores that this process may use.
 
     Raises:
@@ -83,7 +84,8 @@ class CompiledEngine:
         batch: int = 1,
         threads: int | None = None,
     ) -> None:
-        self.weights, self.layers, self.pool, self.batch = weights, chosen(layers, weights), pool, batch
+        self.weights, self.layers, self.pool = weights, chosen(layers, weights), pool
+        self.batch = 1
         self.precision: Precision = precision
         self.calibration, self.min_cosine = calibration, min_cosine
         self._computed = computed(self.layers, weights)
@@ -95,6 +97,9 @@ class CompiledEngine:
             check_possible(precision, self._core)
             self._hint = hint(precision, self._core)
             self._graph = self._read()
+        group_norms = any(one.get_type_name() == "ReduceMean" for one in self._graph.get_ops())  # nothing else has one
+        if precision == "fp32" and not group_norms:
+            self.batch = batch
 
     def prepare(self) -> None:
         """Compile now what `features` would compile when it is first called: half a second."""
@@ -161,7 +166,7 @@ class CompiledEngine:
                 min_cosine=self.min_cosine,
                 float_part=self._hint,
                 compiled=lambda graph, exact: self._compiled(
-                    graph, streams=self.threads, asked="f32" if exact else self._hint
+                    self._sized(graph), streams=self.threads, asked="f32" if exact else self._hint
                 ),
             )
             (folder / CALIBRATED).write_text(json.dumps({"ranges": ranges, "quality": asdict(quality)}))
@@ -185,9 +190,13 @@ class CompiledEngine:
     def _features_model(self) -> Any:
         """Pixels in, pooled layers or maps out: normalisation and pooling are part of the graph."""
         model = from_pixels(pooled(self._graph, self.pool), self.weights.recipe)
+        return self._compiled(self._sized(model), streams=self.threads)
+
+    def _sized(self, model: ov.Model) -> ov.Model:
+        """The graph of pixels, told what it can know of their shape."""
         height, width = fixed_size(self.weights.recipe) or (-1, -1)
         model.reshape([1 if self.batch == 1 else -1, height, width, 3])
-        return self._compiled(model, streams=self.threads)
+        return model
 
     def _compiled(self, model: ov.Model, *, streams: int, asked: str | None = None) -> Any:
         settings = {

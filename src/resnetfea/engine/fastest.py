@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from resnetfea.engine import cache
 from resnetfea.engine.calibration import CHOICE as CHOICE_OF_INT8
 from resnetfea.engine.calibration import enough, worst
 from resnetfea.engine.compiled import CompiledEngine
+from resnetfea.engine.layers import chosen, computed
 from resnetfea.engine.picture_graph import Outputs
 from resnetfea.engine.precision import MIN_COSINE, PRECISIONS, Calibration, NoBf16, Precision, TooCoarse, telling_flags
 from resnetfea.weights import Weights
@@ -35,13 +37,15 @@ def fastest(
     Args:
         weights: what resnetfea.read gave.
         calibration: photos of the kind that will come.
-        min_cosine: of each photo's averaged c2..c5 with that of fp32.
+        min_cosine: of each photo's averaged c2..c5, and of a pyramid's maps where one is asked for, with that of fp32.
         options: further ones of CompiledEngine.
     """
+    layers = computed(chosen(options.get("layers"), weights), weights)
     what = {
         "weights": weights.identity,
         "variant": repr(weights.variant),
         "recipe": repr(weights.recipe),
+        "layers": layers,
         "photos": calibration.identity,
         "min_cosine": min_cosine,
         "cpu": telling_flags(),
@@ -50,7 +54,8 @@ def fastest(
     }
 
     def make(folder: Path) -> None:
-        (folder / FILE).write_text(json.dumps(_measured(weights, calibration, min_cosine, options.get("threads"))))
+        found = _measured(weights, layers, calibration, min_cosine, options.get("threads"))
+        (folder / FILE).write_text(json.dumps(found))
 
     choice = json.loads((cache.entry("precision", what, make) / FILE).read_text())
     log.info("--precision auto takes %s: %s", choice["precision"], choice["why"])
@@ -60,7 +65,7 @@ def fastest(
 
 
 def _measured(
-    weights: Weights, calibration: Calibration, min_cosine: float, threads: int | None
+    weights: Weights, layers: Sequence[str], calibration: Calibration, min_cosine: float, threads: int | None
 ) -> dict[str, str | Precision]:
     pictures = calibration.pictures()
     engines: dict[Precision, CompiledEngine] = {}
@@ -69,6 +74,7 @@ def _measured(
         try:
             engines[precision] = CompiledEngine(
                 weights,
+                layers=layers,
                 precision=precision,
                 calibration=Calibration(calibration.identity, lambda: pictures),
                 min_cosine=min_cosine,
@@ -87,7 +93,7 @@ def _measured(
     for precision, engine in engines.items():
         cosine = min(worst(engine.layers, found["fp32"], found[precision]).values())
         took = f"{precision} {min(seconds[precision]) / len(pictures) * 1e3:.1f} ms of a core, cosine {cosine:.4f}"
-        if cosine >= enough(min_cosine):
+        if precision == "fp32" or cosine >= enough(min_cosine):  # of itself, it may be less than 1 by rounding
             good[precision] = min(seconds[precision])
             notes.append(took)
         else:

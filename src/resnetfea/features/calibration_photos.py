@@ -26,6 +26,8 @@ def of_source(source: str | Path, recipe: Recipe, mode: Decode) -> Calibration:
         ResnetFeaError: there is no image in it.
     """
     count = sum(1 for _ in listing.images(source).names)
+    if not count:
+        raise ResnetFeaError(f"{source}: no images in it to calibrate on")
     found = listing.images(source)
     return of_names(found.base, found.names, count, recipe, mode)
 

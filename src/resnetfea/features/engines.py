@@ -46,6 +46,8 @@ def chosen(
             check_exportable(weights, pyramid=not set(layers) <= set(LAYERS))
             engine = "openvino"
         except ResnetFeaError as error:
+            if precision != "fp32":
+                raise ResnetFeaError(f"{error}, in fp32 and not with --precision {precision}") from error
             log.info("%s", error)
             engine = "mindspore"
     if engine == "mindspore" and precision != "fp32":

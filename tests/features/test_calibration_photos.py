@@ -1,0 +1,126 @@
+"""Which photos int8 is calibrated on, and what tells one set of them from another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnetfea.engine.precision import Calibration
+from resnetfea.errors import ResnetFeaError
+from resnetfea.features import calibration_photos, listing
+from resnetfea.features.calibration_photos import PHOTOS, of_names, of_source
+from resnetfea.features.images import Decode, decode
+from resnetfea.weights.recipe import TORCHVISION
+
+RECIPE = replace(TORCHVISION, resize=8, crop=8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten pictures, each of one grey."""
+    for index in range(10):
+        Image.new("RGB", (12, 9), (20 * index,) * 3).save(tmp_path / f"{index}.png")
+    return tmp_path
+
+
+def of_folder(folder: Path, names: Iterable[str] | None = None, mode: Decode = "exact") -> Calibration:
+    found = [os.fsencode(name) for name in (names or sorted(os.listdir(folder)))]
+    return of_names(os.fsencode(folder), found, len(found), RECIPE, mode)
+
+
+def greys(found: Calibration) -> list[int]:
+    return [int(one[0, 0, 0]) for one in found.pictures()]
+
+
+def test_all_of_a_few_in_their_order(folder: Path) -> None:
+    found = of_folder(folder)
+    assert greys(found) == [20 * index for index in range(10)]
+    assert {one.shape for one in found.pictures()} == {(8, 8, 3)}
+    (first, *_) = found.pictures()
+    assert np.array_equal(first, decode(os.fsencode(folder / "0.png"), RECIPE, "exact").pixels)
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 100, 128, 1000, 123_457])
+def test_many_are_thinned_evenly(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def content(path: str | bytes) -> bytes:
+        read.append(int(os.path.basename(path)))
+        return b""
+
+    monkeypatch.setattr(calibration_photos, "content", content)
+    of_names(b"", (b"%d" % index for index in range(count)), count, RECIPE, "exact")
+    assert len(read) == min(count, PHOTOS)
+    assert read[0] == 0
+    gaps = {after - before for before, after in pairwise(read)}
+    assert not gaps or max(gaps) - min(gaps) <= 1
+    assert count - read[-1] <= max(gaps, default=0) + 1
+
+
+def test_the_identity_is_that_of_the_pictures(folder: Path) -> None:
+    same = of_folder(folder).identity
+    assert of_folder(folder).identity == same
+    os.utime(folder / "3.png", (0, 0))
+    assert of_folder(folder).identity == same
+    copy = folder / "elsewhere"
+    copy.mkdir()
+    for index in range(10):
+        (copy / f"{index}.png").write_bytes((folder / f"{index}.png").read_bytes())
+    names = [f"{index}.png" for index in range(10)]
+    assert of_folder(copy, names).identity == same
+    others = [
+        of_folder(folder, names[:9]),
+        of_folder(folder, names[::-1]),
+        of_folder(folder, names, "fast"),
+        of_names(os.fsencode(folder), map(os.fsencode, names), 10, replace(RECIPE, crop=7), "exact"),
+    ]
+    Image.new("RGB", (12, 9), (1, 2, 3)).save(folder / "3.png")
+    others.append(of_folder(folder, names))
+    (folder / "3.png").unlink()
+    others.append(of_folder(folder, names))
+    assert len({same, *(one.identity for one in others)}) == 1 + len(others)
+
+
+def test_broken_photos_are_left_out(folder: Path) -> None:
+    (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:-4])
+    (folder / "3.png").write_text("no picture")
+    (folder / "4.png").write_bytes(b"")
+    (folder / "5.png").unlink()
+    names = [f"{index}.png" for index in range(10)]
+    assert greys(of_folder(folder, names)) == [20 * index for index in (0, 1, 6, 7, 8, 9)]
+
+
+def test_none_that_can_be_read(folder: Path) -> None:
+    for index in range(10):
+        (folder / f"{index}.png").write_text("no picture")
+    found = of_folder(folder)
+    with pytest.raises(ResnetFeaError, match="none of the 10 images .* can be read; .*--calibration"):
+        found.pictures()
+
+
+def test_of_a_folder_a_list_or_an_image(folder: Path) -> None:
+    assert greys(of_source(folder, RECIPE, "exact")) == [20 * index for index in range(10)]
+    (folder / "some.txt").write_text("7.png\n1.png\n")
+    assert greys(of_source(folder / "some.txt", RECIPE, "exact")) == [140, 20]
+    assert greys(of_source(folder / "9.png", RECIPE, "exact")) == [180]
+    found = listing.images(folder)
+    assert (
+        of_source(folder, RECIPE, "exact").identity == of_names(found.base, found.names, 10, RECIPE, "exact").identity
+    )
+
+
+def test_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ResnetFeaError, match="missing: no such folder or file"):
+        of_source(tmp_path / "missing", RECIPE, "exact")
+    with pytest.raises(ResnetFeaError, match="no images in it to calibrate on"):
+        of_source(tmp_path, RECIPE, "exact")
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(ResnetFeaError, match=r"empty\.txt: no images in it to calibrate on"):
+        of_source(tmp_path / "empty.txt", RECIPE, "exact")
