@@ -101,7 +101,7 @@ def test_none_that_can_be_read(folder: Path) -> None:
     for index in range(10):
         (folder / f"{index}.png").write_text("no picture")
     found = of_folder(folder)
-    with pytest.raises(ResnetFeaError, match="none of the 10 images .* can be read; .*--calibration"):
+    with pytest.raises(ResnetFeaError, match=r"none of the 10 images .* can be read; .*--calibration"):
         found.pictures()
 
 
