@@ -66,11 +66,11 @@ def main(source: Path, weights_file: str, out: Path, precision: Precision, decod
 
 
 def extracted(source: Path, out: Path, **options: Any) -> dict[str, float]:
-    """Wall and CPU seconds of extract, from the network's being ready to the end."""
+    """Wall and CPU seconds of extract, from its first word of progress to the end: compiling is in it."""
     began: list[float] = []
 
     def progress(done: int, total: int) -> None:
-        if not began:  # told of no image yet: the network is ready
+        if not began:  # told of no image yet: weights are read, and int8 is calibrated
             began.extend((time.perf_counter(), time.process_time()))
 
     extract(source, out, layers=LAYERS, existing="overwrite", progress=progress, **options)

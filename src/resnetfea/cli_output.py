@@ -45,17 +45,22 @@ def show(facts: dict[str, Any], as_json: bool) -> None:
 @contextmanager
 def errors(out: Path | None = None) -> Iterator[None]:
     """A user's mistake, a full disk, and Ctrl-C become one line and an exit code; a bug keeps its traceback."""
-    kept = f"; {out} keeps the finished shards, --resume goes on with them" if out else ""
     try:
         yield
     except ResnetFeaError as error:
         _stop(str(error), FATAL)
     except OSError as error:
         file = error.filename or out
-        _stop(f"{file}: {error.strerror or error}{kept}" if file else str(error), FATAL)
+        _stop(f"{file}: {error.strerror or error}{_kept(out)}" if file else str(error), FATAL)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the message
-        _stop(f"interrupted{kept}", INTERRUPTED)
+        _stop(f"interrupted{_kept(out)}", INTERRUPTED)
+
+
+def _kept(out: Path | None) -> str:
+    """What an extract run leaves in OUT, once it has begun."""
+    begun = out is not None and (out / "manifest.json").is_file()
+    return f"; {out} keeps the finished shards, --resume goes on with them" if begun else ""
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -193,6 +193,18 @@ def test_photos_of_which_none_is_one(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
+def test_who_is_ended_while_it_starts_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESNETFEA_CACHE", str(tmp_path))
+    weights = read(TINY)
+    told = {"weights": str(TINY), "identity": weights.identity, "graph": "", "paths": [str(TINY)]}
+    with run._Process({**told, "contender": Contender("openvino", "fp32")}) as process:
+        while not (begun := list(tmp_path.glob("graphs/.*"))) and process._process.poll() is None:
+            pass  # until it exports the network
+    assert len(begun) == 1
+    assert list(tmp_path.glob("graphs/*")) == []
+
+
 def bf16_here() -> bool:
     with cpu_guard.lifted():
         return has_bf16(ov.Core())

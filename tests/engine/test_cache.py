@@ -12,6 +12,7 @@ import pytest
 
 from resnetfea import cache_folder
 from resnetfea.engine import cache
+from resnetfea.errors import ResnetFeaError
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +38,16 @@ def test_a_failure_leaves_nothing() -> None:
 
     with pytest.raises(ZeroDivisionError):
         cache.entry("graphs", {}, broken)
+    assert list((cache_folder.folder() / "graphs").iterdir()) == []
+
+
+def test_a_full_disk_is_the_caches() -> None:
+    def full(folder: Path) -> None:
+        (folder / "model").symlink_to("/dev/full")
+        fill(folder)
+
+    with pytest.raises(ResnetFeaError, match=f"^{cache_folder.folder()}: No space left on device; make room"):
+        cache.entry("graphs", {}, full)
     assert list((cache_folder.folder() / "graphs").iterdir()) == []
 
 
@@ -74,6 +85,11 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "file" / "cache"))
-    entry = cache.entry("graphs", {}, fill)
-    assert (entry / "model").read_text() == "whole"
-    assert cache_folder.VARIABLE in caplog.text
+    monkeypatch.setattr(cache, "_temporary", [])
+
+    def nested(folder: Path) -> None:
+        assert (cache.entry("graphs", {}, fill) / "model").read_text() == "whole"
+        (folder / "choice").write_text("made")
+
+    assert (cache.entry("precision", {}, nested) / "choice").read_text() == "made"
+    assert caplog.text.count(cache_folder.VARIABLE) == 1

@@ -18,6 +18,8 @@ from parity.references import load_all
 from resnetfea import CompiledEngine, MindSporeEngine, Weights, read, resnet50
 from resnetfea.engine.layers import Pool
 from resnetfea.engine.mindspore_engine import normalised
+from resnetfea.engine.picture_graph import save
+from resnetfea.errors import ResnetFeaError
 from resnetfea.network import mode
 from resnetfea.network.build import loaded
 from weights import onnx_making
@@ -200,6 +202,14 @@ def test_threads_may_share_an_engine(opennsfw: Weights, pictures: Array) -> None
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda one: engine.maps(one)["c5"], x * 3))
     assert all(np.array_equal(a, b) for a, b in zip(found, wanted * 3, strict=True))
+
+
+def test_a_network_that_does_not_fit_on_the_disk_is_said(opennsfw: Weights, tmp_path: Path) -> None:
+    for name in ("model.xml", "model.bin"):
+        (tmp_path / name).symlink_to("/dev/full")
+    graph = CompiledEngine(opennsfw)._graph
+    with pytest.raises(ResnetFeaError, match=f"^{tmp_path}: .* make room"):
+        save(graph, tmp_path / "model.xml")
 
 
 def test_mindspores_context_is_left_as_it_was(opennsfw: Weights) -> None:

@@ -24,6 +24,7 @@ from resnetfea.weights import Weights
 
 ROUNDS = 5
 FIRST = 8  # files of the first turn, which tells how many a turn takes
+PATIENCE = 5  # seconds that a process has to end when it is told to
 MILLION, HOUR = 1e6, 3600
 
 log = logging.getLogger("resnetfea")
@@ -114,8 +115,12 @@ class _Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()  # it has nothing to put in order
-        self._process.wait()
+        self._process.terminate()  # one that makes something in the cache takes away what is half made
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 with suppress(BrokenPipeError):  # what was said last was not read any more

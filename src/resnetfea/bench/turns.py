@@ -29,6 +29,7 @@ from resnetfea.weights import read
 
 def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks; it ends this one
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # through all `finally`
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
 
@@ -54,6 +55,7 @@ def _main() -> None:
                 return sum(not isinstance(one, Failure) for one in rows)
 
             run(2 * threads)  # then the network is compiled, and all threads are there
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is half made from here on: it ends at once
             say(ready=True)
             for line in sys.stdin:
                 began = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from resnetfea.atomic import sync
 from resnetfea.cache_folder import VARIABLE, folder
+from resnetfea.errors import ResnetFeaError
 
 SUMS = "sha256.json"  # of each file of an entry: a damaged one would give other numbers without a word
 ABANDONED = 3600  # seconds after which nobody works on a half-made entry any more
@@ -25,6 +27,9 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
     """The folder that holds what `what` describes; `make` fills an empty folder where there is none yet.
 
     Where the cache can't be written the entry is made in a temporary folder, and made again next time.
+
+    Raises:
+        ResnetFeaError: the disk is full.
     """
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
     final = folder() / kind / key
@@ -34,10 +39,12 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
         final.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=final.parent))
     except OSError as error:
-        log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
-        _temporary.append(tempfile.TemporaryDirectory(prefix="resnetfea."))
-        make(Path(_temporary[-1].name))
-        return Path(_temporary[-1].name)
+        if not _temporary:
+            log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
+        temporary = tempfile.TemporaryDirectory(prefix="resnetfea.")
+        _temporary.append(temporary)
+        make(Path(temporary.name))  # which may want further entries
+        return Path(temporary.name)
     try:
         make(work)
         sums = {path.name: _sha256(path) for path in work.iterdir()}
@@ -54,6 +61,12 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
             if not final.is_dir():
                 raise
         sync(final.parent)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise ResnetFeaError(  # a failing write names no file
+            f"{folder()}: {error.strerror}; make room there, or set {VARIABLE} to another folder"
+        ) from error
     finally:
         for path in (work, *_abandoned(final.parent)):
             shutil.rmtree(path, ignore_errors=True)

@@ -37,11 +37,11 @@ def calibrated(
     min_cosine: float,
     float_part: str,
     compiled: Callable[[ov.Model, bool], Any],
-) -> tuple[ov.Model, Quality]:
-    """The quantised graph with the fewest bottlenecks in floating point that loses little enough.
+) -> tuple[quantize.Ranges, Quality]:
+    """What makes the quantised graph with the fewest bottlenecks in floating point that loses little enough.
 
     Args:
-        graph: x (N, 3, H, W) to maps, in fp32; its norms are folded by this.
+        graph: x (N, 3, H, W) to maps, in fp32, with folded norms.
         layers: names of its maps.
         recipe: the weights'.
         pictures: of the recipe's size.
@@ -56,25 +56,30 @@ def calibrated(
     def outputs(model: ov.Model, exact: bool) -> Iterable[Outputs]:
         return run(compiled(from_pixels(model, recipe), exact), batches(pictures, 1), ahead=2)
 
-    quantize.fold_norms(graph)
     with_ranges, names = quantize.with_range_outputs(graph)
     ranges = quantize.ranges(names, outputs(with_ranges, True))
     reference = list(outputs(pooled(graph, "avg"), True))
     order = quantize.blocks(graph)
     for count in range(FIRST, len(order) // 2 + 2):  # one bottleneck more each time
         kept = tuple(order[:count])
-        coarse = quantize.quantized(graph, ranges, kept=kept)
-        if float_part == "bf16":
-            round_stem(coarse)
-        quality = Quality(len(pictures), kept, worst(layers, reference, list(outputs(pooled(coarse, "avg"), False))))
+        found = list(outputs(pooled(coarse(graph, ranges, kept, float_part), "avg"), False))
+        quality = Quality(len(pictures), kept, worst(layers, reference, found))
         log.debug("int8 but for %s: %s", ", ".join(kept), quality.worst)
         if min(quality.worst.values()) >= enough(min_cosine):
-            return coarse, quality
+            return ranges, quality
     raise TooCoarse(
         f"int8 loses too much for a cosine of {min_cosine}: with half of the blocks in floating point the worst of "
         f"{len(pictures)} photos keeps {min(quality.worst.values()):.4f}, and {enough(min_cosine):.4f} would be on the "
         "safe side; take bf16 or fp32, or ask for less"
     )
+
+
+def coarse(graph: ov.Model, ranges: quantize.Ranges, kept: Sequence[str], float_part: str) -> ov.Model:
+    """The quantised graph of one with folded norms; arguments as `calibrated` has and gives them."""
+    copy = quantize.quantized(graph, ranges, kept=kept)
+    if float_part == "bf16":
+        round_stem(copy)
+    return copy
 
 
 def worst(layers: Sequence[str], reference: Sequence[Outputs], found: Sequence[Outputs]) -> dict[str, float]:

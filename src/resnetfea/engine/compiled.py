@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from resnetfea import cpu_guard
 from resnetfea.engine import cache, cores
-from resnetfea.engine.calibration import CHOICE, calibrated
+from resnetfea.engine.calibration import CHOICE, calibrated, coarse
 from resnetfea.engine.export import FORMAT, check_exportable, export
 from resnetfea.engine.layers import Maps, Pool, batches, chosen, computed, fixed_size, images
-from resnetfea.engine.picture_graph import from_pixels, pooled, run
+from resnetfea.engine.picture_graph import from_pixels, pooled, run, save
 from resnetfea.engine.pool_padding import into_the_pool
 from resnetfea.engine.precision import (
     MIN_COSINE,
@@ -35,7 +35,10 @@ from resnetfea.engine.resizing import to_the_laterals
 from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.weights import Weights
 
-GRAPH, QUALITY = "model.xml", "quality.json"  # of an entry of the cache
+GRAPH, CALIBRATED = (
+    "model.xml",
+    "int8.json",
+)  # of entries of the cache; int8's has no graph, only what makes it from one
 
 log = logging.getLogger("resnetfea")
 
@@ -142,7 +145,7 @@ class CompiledEngine:
         to_the_laterals(model)
         into_the_pool(model)
         model.reshape([-1, 3, -1, -1])
-        ov.save_model(model, folder / GRAPH, compress_to_fp16=False)
+        save(model, folder / GRAPH)
         onnx.unlink()
 
     def _quantized(self, model: ov.Model, what: dict[str, object]) -> ov.Model:
@@ -151,11 +154,11 @@ class CompiledEngine:
         if photos is None:
             raise ValueError("int8 needs photos to be calibrated on: calibration=Calibration(...)")
 
+        fold_norms(model)
+
         def make(folder: Path) -> None:
-            log.info(
-                "choosing what of %s runs in int8, on this run's photos; once, some seconds", self.weights.path.name
-            )
-            coarse, quality = calibrated(
+            log.info("choosing what of %s runs in int8; once for these photos, some seconds", self.weights.path.name)
+            ranges, quality = calibrated(
                 model,
                 self._computed,
                 self.weights.recipe,
@@ -166,13 +169,18 @@ class CompiledEngine:
                     self._sized(graph), streams=self.threads, asked="f32" if exact else self._hint
                 ),
             )
-            ov.save_model(coarse, folder / GRAPH, compress_to_fp16=False)
-            (folder / QUALITY).write_text(json.dumps(asdict(quality)))
+            (folder / CALIBRATED).write_text(json.dumps({"ranges": ranges, "quality": asdict(quality)}))
 
-        choice = {"calibration": photos.identity, "min_cosine": self.min_cosine, "cpu": telling_flags()}
+        choice = {
+            "recipe": repr(self.weights.recipe),
+            "calibration": photos.identity,
+            "min_cosine": self.min_cosine,
+            "cpu": telling_flags(),
+        }
         folder = cache.entry("int8", {**what, **choice, "choice": CHOICE}, make)
-        self.quality = Quality(**json.loads((folder / QUALITY).read_text()))
-        return self._core.read_model(folder / GRAPH)
+        found = json.loads((folder / CALIBRATED).read_text())
+        self.quality = Quality(**found["quality"])
+        return coarse(model, found["ranges"], self.quality.kept, self._hint)
 
     @cached_property
     def _maps_model(self) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import openvino as ov
 
 from resnetfea.engine import cache
+from resnetfea.engine.calibration import CHOICE as CHOICE_OF_INT8
 from resnetfea.engine.calibration import enough, worst
 from resnetfea.engine.compiled import CompiledEngine
 from resnetfea.engine.layers import chosen, computed
@@ -49,7 +50,7 @@ def fastest(
         "min_cosine": min_cosine,
         "cpu": telling_flags(),
         "openvino": ov.__version__,
-        "choice": CHOICE,
+        "choice": (CHOICE, CHOICE_OF_INT8),
     }
 
     def make(folder: Path) -> None:

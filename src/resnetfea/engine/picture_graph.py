@@ -1,9 +1,11 @@
-"""What stands around the network in a compiled graph: pixels in, pooled layers out; and running it."""
+"""What stands around the network in a compiled graph: pixels in, pooled layers out; running it, and saving it."""
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,9 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
+from resnetfea.cache_folder import VARIABLE
 from resnetfea.engine.layers import Pool
+from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import Recipe
 
 Outputs = list[NDArray[np.float32]]
@@ -60,6 +64,22 @@ def run(compiled: Any, batches: Iterable[NDArray[np.uint8]], *, ahead: int) -> I
         running.append(request)
     while running:
         yield _finished(running.popleft())
+
+
+def save(graph: ov.Model, path: Path) -> None:
+    """Write it as `path` (.xml), and its weights beside it.
+
+    Raises:
+        ResnetFeaError: they could not be written.
+    """
+    try:
+        ov.save_model(graph, path, compress_to_fp16=False)
+    except RuntimeError as error:  # "basic_ios::clear: iostream error", whatever the reason
+        room = shutil.disk_usage(path.parent).free / 1e6
+        raise ResnetFeaError(
+            f"{path.parent}: the network cannot be written ({error}; {room:.0f} MB are free there); make room, or "
+            f"set {VARIABLE} to another folder"
+        ) from error
 
 
 def _finished(request: Any) -> Outputs:

@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
@@ -15,19 +15,19 @@ from typing import Literal, NamedTuple
 
 from resnetfea.engine import cores
 from resnetfea.engine.layers import Pool, channels, chosen
-from resnetfea.engine.precision import MIN_COSINE, Precision, Quality
+from resnetfea.engine.precision import MIN_COSINE, Calibration, Precision, Quality
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, engines, listing, manifest, store
 from resnetfea.features.engines import EngineName
 from resnetfea.features.folder import Existing, opened, remove_run
 from resnetfea.features.images import Decode
-from resnetfea.features.inputs import spooled
+from resnetfea.features.inputs import Inputs, spooled
 from resnetfea.features.map_store import MapStore
 from resnetfea.features.memory import keep_freed
-from resnetfea.features.pipeline import results
+from resnetfea.features.pipeline import Engine, results
 from resnetfea.features.store import Failure, Row, Store
 from resnetfea.network.variant import LAYERS
-from resnetfea.weights import Weights
+from resnetfea.weights import Recipe, Weights
 
 
 class Summary(NamedTuple):
@@ -104,13 +104,7 @@ def extract(
         if not inputs.count:
             kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
             raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
-        photos = None
-        if precision in ("int8", "auto"):
-            photos = (
-                calibration_photos.of_names(found.base, inputs.names(), inputs.count, weights.recipe, decode)
-                if calibration is None
-                else calibration_photos.of_source(calibration, weights.recipe, decode)
-            )
+        photos = _photos(precision, calibration, found.base, inputs, weights.recipe, decode)
         made = partial(engines.made, name, weights, photos=photos, min_cosine=min_cosine, batch=batch)
         network: engines.ReadyEngine | None = None
         if precision == "auto":
@@ -147,24 +141,14 @@ def extract(
             if anew:
                 remove_run(folder)
             store.write_manifest(folder, {"complete": False, **run})
-            count = _counter(progress, saved, inputs.count)
+            progress(saved, inputs.count)
             network.prepare()
             ready = time.monotonic()
-            threads = workers or cores.usable()
             keep_freed()
-            with _decoders(threads) as decoders:
-                parts = (part for index, part in enumerate(inputs.parts(shard_size)) if index in todo)
-                stream = count(
-                    results(
-                        found.base,
-                        chain.from_iterable(parts),
-                        recipe=weights.recipe,
-                        engine=network,
-                        decoders=decoders,
-                        ahead=2 * threads,
-                        mode=decode,
-                    )
-                )
+            parts = (part for index, part in enumerate(inputs.parts(shard_size)) if index in todo)
+            names = chain.from_iterable(parts)
+            with _results(network, found.base, names, weights.recipe, decode, workers or cores.usable()) as some:
+                stream = _counted(some, progress, saved, inputs.count)
                 for index in sorted(todo):  # one stream, so that nothing stands still while a shard is finished
                     target.write_shard(index, islice(stream, shards[index]))
         rows, failed = target.finish(len(shards), run)
@@ -173,27 +157,42 @@ def extract(
     return Summary(rows, failed, len(shards), inputs.count - saved, start, seconds, quality)
 
 
-def _counter(
-    progress: Callable[[int, int], None], done: int, total: int
-) -> Callable[[Iterator[Row | Failure]], Iterator[Row | Failure]]:
-    """Passes results on and tells `progress` of each."""
-
-    def count(some: Iterator[Row | Failure]) -> Iterator[Row | Failure]:
-        nonlocal done
-        for result in some:
-            done += 1
-            progress(done, total)
-            yield result
-
-    progress(done, total)
-    return count
+def _photos(
+    precision: Precision | Literal["auto"],
+    calibration: str | Path | None,
+    base: bytes,
+    inputs: Inputs,
+    recipe: Recipe,
+    mode: Decode,
+) -> Calibration | None:
+    """What int8 and auto are measured on: the user's, or some of the run's own."""
+    if precision not in ("int8", "auto"):
+        return None
+    if calibration is not None:
+        return calibration_photos.of_source(calibration, recipe, mode)
+    return calibration_photos.of_names(base, inputs.names(), inputs.count, recipe, mode)
 
 
 @contextmanager
-def _decoders(threads: int) -> Iterator[Executor]:
-    """Decoding threads. What waits in their queue is dropped when the run ends early, so that Ctrl-C is quick."""
+def _results(
+    network: Engine, base: bytes, names: Iterator[bytes], recipe: Recipe, mode: Decode, threads: int
+) -> Iterator[Iterator[Row | Failure]]:
+    """Rows and failures, by decoding threads of their own.
+
+    What waits in their queue is dropped when the run ends early, so that Ctrl-C is quick.
+    """
     decoders = ThreadPoolExecutor(threads)
     try:
-        yield decoders
+        yield results(base, names, recipe=recipe, engine=network, decoders=decoders, ahead=2 * threads, mode=mode)
     finally:
         decoders.shutdown(cancel_futures=True)
+
+
+def _counted(
+    some: Iterator[Row | Failure], progress: Callable[[int, int], None], done: int, total: int
+) -> Iterator[Row | Failure]:
+    """Passes results on and tells `progress` of each."""
+    for result in some:
+        done += 1
+        progress(done, total)
+        yield result
