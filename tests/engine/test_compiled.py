@@ -70,30 +70,28 @@ def small(weights: Weights) -> Weights:
 
 @pytest.mark.parametrize("case", EXPORTED)
 def test_every_network_runs_in_every_precision(case: str, tmp_path: Path) -> None:
+    """bf16 is left out where this CPU has none; test_bf16_is_used_here is skipped there, and says so."""
     weights = written(EXPORTED[case], tmp_path / "weights.safetensors")
-    some = pictures(weights, samples.PHOTOS[:3])
-    x = np.stack([normalised(one, weights.recipe)[:, :70, :95] for one in some])
+    some = pictures(weights, samples.PHOTOS[:2])
     exact = CompiledEngine(weights)
-    rows, maps = list(exact.features(some)), exact.maps(x)
-    assert equal(list(CompiledEngine(weights, batch=3, threads=1).features(some)), rows)
-    for precision in COARSE:
-        if precision == "bf16" and "bf16" not in here():
-            continue  # skipped where it is told: test_bf16_is_used_here
-        engine = CompiledEngine(weights, precision=precision, calibration=calibration(some))
+    rows = list(exact.features(some))
+    if case in FURTHER:  # of VARIANTS' operations the default weights' network has all
+        assert equal(list(CompiledEngine(weights, batch=2, threads=1).features(some)), rows)
+    for precision in here():
+        engine = CompiledEngine(weights, precision=precision, calibration=calibration(some), batch=2)
+        assert engine.batch == 1  # for more, OpenVINO rounds bf16 elsewhere behind group norms, and all of int8
         found = list(engine.features(some))
         assert not equal(found, rows)  # it is no fp32
         assert min(worst_cosine(found, rows).values()) > LEAST[precision], precision
-        any_size = engine.maps(x)  # of int8 with group norms OpenVINO makes 0.9 there (quantize._end_steps)
-        assert {layer: one.shape for layer, one in any_size.items()} == {n: one.shape for n, one in maps.items()}
-        assert min(cosine(one, maps[layer]) for layer, one in any_size.items()) > 0.998
-        if weights.variant.norm == "group":  # OpenVINO rounds it elsewhere where the batch's size is open
-            together = CompiledEngine(weights, precision=precision, calibration=calibration(some), batch=3, threads=1)
-            assert equal(list(together.features(some)), found), precision
+    x = np.stack([normalised(one, weights.recipe)[:, :70, :95] for one in some])
+    maps, any_size = exact.maps(x), engine.maps(x)  # int8 with group norms had 0.9 there (quantize._end_steps)
+    assert {layer: one.shape for layer, one in any_size.items()} == {layer: one.shape for layer, one in maps.items()}
+    assert min(cosine(one, maps[layer]) for layer, one in any_size.items()) > 0.998
 
 
-def here() -> list[str]:
+def here() -> tuple[Precision, ...]:
     with cpu_guard.lifted():
-        return ["bf16", "int8"] if has_bf16(ov.Core()) else ["int8"]
+        return COARSE if has_bf16(ov.Core()) else ("int8",)
 
 
 def test_bf16_is_used_here(tiny: Weights) -> None:
@@ -109,19 +107,19 @@ def test_bf16_is_used_here(tiny: Weights) -> None:
     assert len(list(engine.features(some))) == 1
 
 
-@pytest.mark.parametrize("precision", COARSE)
 @pytest.mark.parametrize("case", NETS)
-def test_every_pyramid_runs_in_every_precision(case: str, precision: Precision, tmp_path: Path) -> None:
-    possible(precision)
+def test_every_pyramid_runs_in_every_precision(case: str, tmp_path: Path) -> None:
     weights = small(weights_of(case, tmp_path))
-    some = pictures(weights, samples.PHOTOS[:3])
-    for layers in (list(channels(weights)), [list(channels(weights))[-1], "c3"]):
-        rows = list(CompiledEngine(weights, layers=layers).features(some))
-        assert equal(list(CompiledEngine(weights, layers=layers, batch=3, threads=1).features(some)), rows)
+    some, layers = pictures(weights, samples.PHOTOS[:2]), list(channels(weights))
+    rows = list(CompiledEngine(weights, layers=layers).features(some))
+    assert equal(list(CompiledEngine(weights, layers=layers, batch=2, threads=1).features(some)), rows)
+    for precision in here():
         engine = CompiledEngine(weights, layers=layers, precision=precision, calibration=calibration(some))
         assert min(worst_cosine(list(engine.features(some)), rows).values()) > LEAST[precision]
-        if engine.quality:
-            assert list(engine.quality.worst) == list(channels(weights))  # all of its maps were looked at
+    assert engine.quality
+    assert list(engine.quality.worst) == layers  # all of its maps were looked at
+    alone = CompiledEngine(weights, layers=layers[-1:], precision="int8", calibration=calibration(some))
+    assert alone.quality == engine.quality
 
 
 @pytest.mark.parametrize("hint", ["bf16", "f32"])
@@ -139,9 +137,9 @@ def test_every_split_between_float_and_8_bits_runs(hint: str, tiny: Weights) -> 
     quantize.fold_norms(graph)
     names = [quantize.name_of(conv) for conv in quantize.convolutions(graph)]
     order = quantize.blocks(graph)
-    for count in range(len(order) + 1):
+    for count in (0, 1, 2, 3, 4, 5, 8, 9, 16, 17):  # around each stage's end, and all of it
         coarse = quantize.quantized(graph, dict.fromkeys(names, (-2.0, 12.0)), kept=order[:count])
-        for pool in ("avg", "none"):
+        for pool in ("avg", "none") if count == 2 else ("avg",):
             model = engine._sized(from_pixels(pooled(coarse, pool), weights.recipe))
             found = engine._compiled(model, streams=1, asked=hint)([one[None]])
             c5 = found[3][0] if pool == "avg" else found[3][0].mean((1, 2))
