@@ -15,6 +15,7 @@ import openvino as ov
 import pytest
 
 from engine import samples
+from engine.graphs import kinds
 from engine.samples import calibration, cosine, crops, equal, pictures, worst_cosine
 from engine.test_pyramid import weights_of
 from parity.fpn_cases import NETS
@@ -194,7 +195,7 @@ def test_pictures_may_differ_in_size(precision: Precision, tiny: Weights) -> Non
         assert equal(list(CompiledEngine(weights, batch=batch, **options).features(some)), found)
 
 
-def test_the_layers_asked_for_do_not_change_the_choice(tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_layers_asked_for_do_not_change_the_choice(tiny: Weights) -> None:
     weights = small(tiny)
     some = pictures(weights, samples.PHOTOS[:2])
     options: dict[str, Any] = {"precision": "int8", "calibration": calibration(some), "min_cosine": 0.987}
@@ -208,7 +209,9 @@ def test_the_layers_asked_for_do_not_change_the_choice(tiny: Weights, monkeypatc
     options["calibration"] = replace(options["calibration"], pictures=pictures_again)
     every = CompiledEngine(weights, **options)
     assert every.quality == c2.quality
-    assert equal([{"c2": row["c2"]} for row in every.features(some)], list(c2.features(some)))
+    assert kinds(every._graph).count("FakeQuantize") > kinds(c2._graph).count("FakeQuantize") > 0
+    rows, alone = list(every.features(some)), list(c2.features(some))  # a fused kernel may round elsewhere
+    assert worst_cosine([{"c2": row["c2"]} for row in rows], alone)["c2"] > 0.9999
 
 
 def test_other_photos_another_cosine_or_another_cpu_choose_anew(tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
