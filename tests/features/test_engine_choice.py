@@ -36,8 +36,8 @@ def test_openvino_computes_in_all(precision: Any, plain: Weights) -> None:
 
 
 def test_mindspore_computes_in_fp32(plain: Weights) -> None:
-    for precision in POSSIBLE:  # auto has nothing to choose from
-        assert engines.chosen("mindspore", precision, plain, ["c5"]) == "mindspore"
+    for possible in POSSIBLE:  # auto has nothing to choose from
+        assert engines.chosen("mindspore", possible, plain, ["c5"]) == "mindspore"
     for precision in ("bf16", "int8"):
         with pytest.raises(ResnetFeaError, match=f"--precision {precision}: the MindSpore engine computes in fp32"):
             engines.chosen("mindspore", precision, plain, ["c5"])
@@ -50,8 +50,8 @@ def test_without_an_export_there_is_fp32_only(deformable: Weights, caplog: pytes
                 engines.chosen("auto", precision, deformable, ["c5"])
     assert caplog.messages == []  # the error says it; once is enough
     with caplog.at_level(logging.INFO, "resnetfea"):
-        for precision in POSSIBLE:
-            assert engines.chosen("auto", precision, deformable, ["c5"]) == "mindspore"
+        for possible in POSSIBLE:
+            assert engines.chosen("auto", possible, deformable, ["c5"]) == "mindspore"
     assert len(caplog.messages) == 2
 
 
