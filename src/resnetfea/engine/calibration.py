@@ -21,7 +21,6 @@ from resnetfea.engine.precision import Quality, TooCoarse
 from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.weights import Recipe
 
-CHOICE = 7  # raised when the same photos would give another graph
 FIRST = 2  # stem and first bottleneck: in int8 they lose the most, and in bf16 they take no longer
 MARGIN = 0.5  # of the loss that is allowed may be used on these photos: others may lose more
 
@@ -69,7 +68,7 @@ def calibrated(
             return ranges, quality
     raise TooCoarse(
         f"int8 loses too much for a cosine of {min_cosine}: with half of the blocks in floating point the worst of "
-        f"{len(pictures)} photos keeps {min(quality.worst.values()):.4f}, and {enough(min_cosine):.4f} would be on the "
+        f"{len(pictures)} photos keeps {min(quality.worst.values()):.5f}, and {enough(min_cosine):.6g} would be on the "
         "safe side; take bf16 or fp32, or ask for less"
     )
 

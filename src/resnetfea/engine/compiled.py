@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from resnetfea import cpu_guard
 from resnetfea.engine import cache, cores
-from resnetfea.engine.calibration import CHOICE, calibrated, coarse
+from resnetfea.engine.calibration import calibrated, coarse
 from resnetfea.engine.export import FORMAT, check_exportable, export
 from resnetfea.engine.layers import Maps, Pool, batches, chosen, computed, fixed_size, images
 from resnetfea.engine.picture_graph import from_pixels, pooled, run, save
 from resnetfea.engine.pool_padding import into_the_pool
 from resnetfea.engine.precision import (
+    INT8_FORMAT,
     MIN_COSINE,
     Calibration,
     Precision,
@@ -177,7 +178,7 @@ class CompiledEngine:
             "min_cosine": self.min_cosine,
             "cpu": telling_flags(),
         }
-        folder = cache.entry("int8", {**what, **choice, "choice": CHOICE}, make)
+        folder = cache.entry("int8", {**what, **choice, "int8": INT8_FORMAT}, make)
         found = json.loads((folder / CALIBRATED).read_text())
         self.quality = Quality(**found["quality"])
         return coarse(model, found["ranges"], self.quality.kept, self._hint)

@@ -12,12 +12,21 @@ from typing import Any
 import openvino as ov
 
 from resnetfea.engine import cache
-from resnetfea.engine.calibration import CHOICE as CHOICE_OF_INT8
 from resnetfea.engine.calibration import enough, worst
 from resnetfea.engine.compiled import CompiledEngine
+from resnetfea.engine.export import FORMAT
 from resnetfea.engine.layers import chosen, computed
 from resnetfea.engine.picture_graph import Outputs
-from resnetfea.engine.precision import MIN_COSINE, PRECISIONS, Calibration, NoBf16, Precision, TooCoarse, telling_flags
+from resnetfea.engine.precision import (
+    INT8_FORMAT,
+    MIN_COSINE,
+    PRECISIONS,
+    Calibration,
+    NoBf16,
+    Precision,
+    TooCoarse,
+    telling_flags,
+)
 from resnetfea.weights import Weights
 
 CHOICE = 1  # raised when the same measurements would give another choice
@@ -50,7 +59,7 @@ def fastest(
         "min_cosine": min_cosine,
         "cpu": telling_flags(),
         "openvino": ov.__version__,
-        "choice": (CHOICE, CHOICE_OF_INT8),
+        "format": (FORMAT, INT8_FORMAT, CHOICE),
     }
 
     def make(folder: Path) -> None:
@@ -80,8 +89,10 @@ def _measured(
                 min_cosine=min_cosine,
                 threads=threads,
             )
-        except (TooCoarse, NoBf16) as error:
-            notes.append(f"{precision} not ({error})")
+        except TooCoarse:
+            notes.append(f"{precision} loses too much")
+        except NoBf16:
+            notes.append(f"{precision} is not in this CPU")
     seconds: dict[Precision, list[float]] = {precision: [] for precision in engines}
     found: dict[Precision, list[Outputs]] = {}
     for _ in range(ROUNDS):
@@ -92,10 +103,10 @@ def _measured(
     good: dict[Precision, float] = {}
     for precision, engine in engines.items():
         cosine = min(worst(engine.layers, found["fp32"], found[precision]).values())
-        took = f"{precision} {min(seconds[precision]) / len(pictures) * 1e3:.1f} ms of a core, cosine {cosine:.4f}"
+        took = f"{precision} {min(seconds[precision]) / len(pictures) * 1e3:.1f} ms of a core, cosine {cosine:.5f}"
         if precision == "fp32" or cosine >= enough(min_cosine):  # of itself, it may be less than 1 by rounding
             good[precision] = min(seconds[precision])
             notes.append(took)
         else:
-            notes.append(f"{took}, which is too little")
+            notes.append(f"{took}, where {enough(min_cosine):.6g} is on the safe side")
     return {"precision": min(good, key=lambda one: good[one]), "why": "; ".join(notes)}

@@ -14,6 +14,7 @@ from resnetfea import cpu_guard
 from resnetfea.errors import ResnetFeaError
 
 Precision = Literal["fp32", "bf16", "int8"]
+INT8_FORMAT = 8  # raised when the same photos would give another int8 network
 MIN_COSINE = 0.99  # of each photo's averaged maps with those of fp32
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 # Values of oneDNN's limit that leave bf16; below them its kernels are gone, though OpenVINO still offers the precision.

@@ -46,11 +46,11 @@ def chosen(
             check_exportable(weights, pyramid=not set(layers) <= set(LAYERS))
             engine = "openvino"
         except ResnetFeaError as error:
-            if precision != "fp32":
+            if precision not in ("fp32", "auto"):
                 raise ResnetFeaError(f"{error}, in fp32 and not with --precision {precision}") from error
             log.info("%s", error)
             engine = "mindspore"
-    if engine == "mindspore" and precision != "fp32":
+    if engine == "mindspore" and precision not in ("fp32", "auto"):
         raise ResnetFeaError(f"--precision {precision}: the MindSpore engine computes in fp32 only")
     return engine
 

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from resnetfea.engine import cores
 from resnetfea.engine.layers import Pool, channels, chosen
-from resnetfea.engine.precision import MIN_COSINE, Calibration, Precision, Quality
+from resnetfea.engine.precision import INT8_FORMAT, MIN_COSINE, Calibration, Precision, Quality
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, engines, listing, manifest, store
 from resnetfea.features.engines import EngineName
@@ -121,6 +121,7 @@ def extract(
             "precision": precision,
             "calibration": photos.identity if photos else None,
             "min_cosine": min_cosine if photos else None,
+            "int8_format": INT8_FORMAT if photos else None,
             "decode": decode,
             "engine": name,
             "engine_version": engines.version(name),
