@@ -59,7 +59,7 @@ def test_it_begins_with_the_least_and_stops_when_it_is_enough(tried: list[tuple[
 def test_half_of_the_blocks_is_the_most(tried: list[tuple[str, ...]]) -> None:
     choice(0.89)  # 0.945 is what five of eight keep
     assert len(tried[-1]) == len(BLOCKS) // 2 + 1 == 5
-    with pytest.raises(TooCoarse, match=r"cosine of 0\.92: .*worst of 5 photos keeps 0\.9500, and 0\.9600 would be"):
+    with pytest.raises(TooCoarse, match=r"cosine of 0\.92: .*worst of 5 photos keeps 0\.95000, and 0\.96 would be"):
         choice(0.92)
 
 

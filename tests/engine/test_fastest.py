@@ -115,9 +115,9 @@ def test_the_choice_stays_and_is_told(
         assert bool(machine.order) is measured
         (line,) = caplog.messages
         assert line.startswith("--precision auto takes fp32: ")
-        assert "bf16 not (none here)" in line
-        assert "fp32 3000.0 ms of a core, cosine 1.0000" in line
-        assert "int8 1000.0 ms of a core, cosine 0.9000, which is too little" in line
+        assert "bf16 is not in this CPU" in line
+        assert "fp32 3000.0 ms of a core, cosine 1.00000" in line
+        assert "int8 1000.0 ms of a core, cosine 0.90000, where 0.995 is on the safe side" in line
     for identity, min_cosine in (("others", 0.99), ("stays", 0.98)):
         _, machine = chosen(tiny, monkeypatch, identity, min_cosine, **of)
         assert machine.order
