@@ -149,7 +149,7 @@ def test_resume_with_something_else_is_refused(
 ) -> None:
     before = content(runs["int8"])
     for options, differing in (
-        ({"precision": "fp32"}, "calibration, min_cosine, precision"),
+        ({"precision": "fp32"}, "calibration, int8_format, min_cosine, precision"),
         ({"precision": "int8", "min_cosine": 0.98}, "min_cosine"),
         ({"precision": "int8", "calibration": photos}, "calibration"),
     ):
