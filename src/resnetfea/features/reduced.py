@@ -9,7 +9,7 @@ from __future__ import annotations
 from PIL import Image, JpegImagePlugin
 
 SCALES = (8, 4, 2)  # libjpeg-turbo has M/8 for other M, too, but slower than 1/2; Pillow offers these
-KEEP = 2.75  # times the size that the recipe resizes to, at least, must be left in both directions
+KEEP = 3.0  # times the size that the recipe resizes to, at least, must be left in both directions
 UPRIGHT = {  # what undoes each EXIF orientation; 1 is upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
