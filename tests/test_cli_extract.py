@@ -312,7 +312,7 @@ def test_resume_with_something_else_is_refused(reference: Path, flags: tuple[obj
 def test_fast_decoding_is_near_and_only_where_it_gains(tmp_path: Path) -> None:
     source = tmp_path / "photos"
     source.mkdir()
-    large = upright(PHOTOS[0]).convert("RGB").resize((2000, 1500), Image.Resampling.LANCZOS)
+    large = upright(PHOTOS[0]).convert("RGB").resize((2400, 1800), Image.Resampling.LANCZOS)
     large.save(source / "large.jpg", quality=90)
     large.save(source / "large.png")
     shutil.copy(PHOTOS[1], source / "small.jpg")
