@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.ways_of_maps import Maps, Way, all_ways
 from resnetfea import CompiledEngine, read
-from resnetfea.engine.mindspore_engine import normalised
+from resnetfea.engine.layers import normalised
 from resnetfea.features.images import decode
 
 SAMPLES = Path(__file__).parents[1] / "samples"

@@ -1,7 +1,7 @@
 """The MindSpore engine beside torch eager: milliseconds for one 224x224 image, c2 to c5, in alternation.
 
     PYTHONPATH=src .venv/bin/python benchmarks/measure_mindspore.py --torch .venv-bench/bin/python \
-        --mindspore .venv/bin/python --mindspore /tmp/ms28/bin/python
+        --mindspore .venv/bin/python --mindspore OTHER/bin/python
 
 One process for each Python, all of them alive, a few passes each in turn, so that other work on the machine meets all
 alike; only ratios to torch are printed as results, of wall time and of CPU time. Two threads each, or --threads.

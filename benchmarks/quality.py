@@ -115,7 +115,7 @@ def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> Any:
 def _main(source: Path) -> None:
     """Whole maps of the compiled engine against the cell's; JSON."""
     from resnetfea import CompiledEngine, MindSporeEngine, read
-    from resnetfea.engine.mindspore_engine import normalised
+    from resnetfea.engine.layers import normalised
     from resnetfea.features.images import decode
 
     weights = read(WEIGHTS)

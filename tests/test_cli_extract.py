@@ -86,10 +86,13 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 120 small pictures, every tenth broken."""
-    folder = tmp_path_factory.mktemp("many")
+    return some_broken(120, tmp_path_factory.mktemp("many"))
+
+
+def some_broken(count: int, folder: Path) -> Path:
+    """A folder of small pictures, every tenth broken."""
     chance = np.random.default_rng(3)
-    for index in range(120):
+    for index in range(count):
         path = folder / f"{index:03}.png"
         Image.fromarray(chance.integers(0, 256, (60, 80, 3), np.uint8)).save(path)
         if index % 10 == 4:

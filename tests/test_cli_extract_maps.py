@@ -36,6 +36,7 @@ from test_cli_extract import (
     failures,
     features,
     refused,
+    some_broken,
 )
 
 pytestmark = pytest.mark.slow
@@ -79,15 +80,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 70 small pictures, every tenth broken."""
-    folder = tmp_path_factory.mktemp("many")
-    chance = np.random.default_rng(3)
-    for index in range(70):
-        path = folder / f"{index:03}.png"
-        Image.fromarray(chance.integers(0, 256, (60, 80, 3), np.uint8)).save(path)
-        if index % 10 == 4:
-            path.write_bytes(path.read_bytes()[:-1])
-    return folder
+    return some_broken(70, tmp_path_factory.mktemp("many"))
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import openvino as ov
 import pytest
 from PIL import Image
 
 from data import tiny
+from engine.arithmetic import bf16_here, possible
 from engine.samples import cosine
 from resnetfea import ResnetFeaError, Weights, cpu_guard, read
-from resnetfea.engine.precision import has_bf16
 from resnetfea.features.extract import extract
 from test_cli_extract import SAMPLES, content, features, good, refused, rows
 from test_cli_extract import extract as command
@@ -30,13 +29,6 @@ COARSE: tuple[Literal["bf16", "int8"], ...] = ("bf16", "int8")
 LAYERS = ("c2", "c3", "c4", "c5")
 
 
-def possible(precision: str) -> None:
-    if precision == "bf16":
-        with cpu_guard.lifted():
-            if not has_bf16(ov.Core()):
-                pytest.skip("this CPU has no bf16 arithmetic, or a limit forbids it")
-
-
 @pytest.fixture(scope="module")
 def opennsfw() -> Weights:
     return read("opennsfw")
@@ -45,8 +37,7 @@ def opennsfw() -> Weights:
 @pytest.fixture(scope="module")
 def runs(opennsfw: Weights, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The features of samples/ in each precision of this CPU, in shards of five."""
-    with cpu_guard.lifted():
-        precisions = ("fp32", *(one for one in COARSE if one == "int8" or has_bf16(ov.Core())))
+    precisions = ("fp32", *(one for one in COARSE if one == "int8" or bf16_here()))
     found = {one: tmp_path_factory.mktemp("runs") / one for one in precisions}
     for precision, out in found.items():
         run(out, opennsfw, precision=precision)

@@ -76,7 +76,7 @@ def _by_bilinear(photo: Path, recipe: Recipe, *, origin: float) -> Floats:
 
 
 def _normalised(pixels: Pixels, recipe: Recipe) -> Floats:
-    from resnetfea.engine.mindspore_engine import normalised  # MindSpore is wanted only where something is measured
+    from resnetfea.engine.layers import normalised  # MindSpore is wanted only where something is measured
 
     return normalised(pixels, recipe)[None]
 

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import pytest
 from PIL import Image
 
 from data import tiny
-from resnetfea import CompiledEngine, ResnetFeaError, cpu_guard, read
+from engine.arithmetic import bf16_here, possible
+from resnetfea import CompiledEngine, ResnetFeaError, read
 from resnetfea.bench import contender, photos, run
 from resnetfea.bench.contender import Contender, contenders, engine_of
 from resnetfea.bench.run import Turn
 from resnetfea.cli_bench import _table
 from resnetfea.engine.export import export
-from resnetfea.engine.precision import PRECISIONS, Calibration, Precision, has_bf16
+from resnetfea.engine.precision import PRECISIONS, Calibration, Precision
 from resnetfea.features.images import decode
 from weights.test_variants import carded
 
@@ -150,8 +150,7 @@ def test_all_of_them_compute_the_same(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_is_its_own(precision: Precision) -> None:
-    if precision == "bf16" and not bf16_here():
-        pytest.skip("this CPU has no bf16 arithmetic, or a limit forbids it")
+    possible(precision)
     weights = read(TINY)
     photo = decode(os.fsencode(min((ROOT / "samples").rglob("*.jpg"))), weights.recipe, "exact").pixels
     engine = engine_of(Contender("openvino", precision), weights, Path(), Calibration("one photo", lambda: [photo]))
@@ -203,11 +202,6 @@ def test_who_is_ended_while_it_starts_leaves_nothing_half_made(tmp_path: Path, m
             pass  # until it exports the network
     assert len(begun) == 1
     assert list(tmp_path.glob("graphs/*")) == []
-
-
-def bf16_here() -> bool:
-    with cpu_guard.lifted():
-        return has_bf16(ov.Core())
 
 
 def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import pytest
 
 from engine import samples
+from engine.arithmetic import bf16_here, possible
 from engine.graphs import kinds
 from engine.samples import calibration, cosine, crops, equal, pictures, worst_cosine
 from engine.test_pyramid import weights_of
 from parity.fpn_cases import NETS
 from parity.references import FURTHER, SEED, VARIANTS
 from resnetfea import CompiledEngine, Weights, cpu_guard, read
-from resnetfea.engine.layers import Pool, channels
-from resnetfea.engine.mindspore_engine import normalised
-from resnetfea.engine.precision import NoBf16, Precision, TooCoarse, has_bf16
+from resnetfea.engine.layers import Pool, channels, normalised
+from resnetfea.engine.precision import NoBf16, Precision, TooCoarse
 from resnetfea.network.variant import Variant
 from resnetfea.weights import recipe, safetensors_file
 from resnetfea.weights.card import Card
@@ -36,13 +35,6 @@ TINY = DATA / "tiny.safetensors"
 EXPORTED = {name: variant for name, variant in (VARIANTS | FURTHER).items() if not variant.deforms}
 COARSE: tuple[Precision, ...] = ("bf16", "int8")
 LEAST = {"bf16": 0.9999, "int8": 0.999}  # random weights keep more than 0.99998 and 0.9997
-
-
-def possible(precision: Precision) -> None:
-    if precision == "bf16":
-        with cpu_guard.lifted():
-            if not has_bf16(ov.Core()):
-                pytest.skip("this CPU has no bf16 arithmetic, or a limit forbids it")
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +82,7 @@ def test_every_network_runs_in_every_precision(case: str, tmp_path: Path) -> Non
 
 
 def here() -> tuple[Precision, ...]:
-    with cpu_guard.lifted():
-        return COARSE if has_bf16(ov.Core()) else ("int8",)
+    return COARSE if bf16_here() else ("int8",)
 
 
 def test_bf16_is_used_here(tiny: Weights) -> None:
@@ -267,6 +258,7 @@ CHILD = """
 import json, os, sys
 from resnetfea import cpu_guard
 from engine import samples
+from engine.arithmetic import bf16_here, possible
 from resnetfea import CompiledEngine, read
 from dataclasses import replace
 weights = read(sys.argv[1])

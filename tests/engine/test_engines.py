@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from parity.compare import TOLERANCE, compare
 from parity.references import load_all
 from resnetfea import CompiledEngine, MindSporeEngine, Weights, read, resnet50
-from resnetfea.engine.layers import Pool
-from resnetfea.engine.mindspore_engine import normalised
+from resnetfea.engine.layers import Pool, normalised
 from resnetfea.engine.picture_graph import save
 from resnetfea.errors import ResnetFeaError
 from resnetfea.network import mode

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from resnetfea.engine import cores
-from resnetfea.engine.layers import Maps
+from resnetfea.engine.layers import Maps, normalised
 from resnetfea.weights import Weights
 
 
@@ -28,12 +28,9 @@ class OnnxRuntime:
         options.intra_op_num_threads = cores.usable()
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
-        self._mean, self._std = (np.array(part, np.float32) for part in (weights.recipe.mean, weights.recipe.std))
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
         """The pooled layers, each (C,), of RGB pictures (H, W, 3) of the graph's size, in their order."""
         for picture in pictures:
-            pixels = picture[..., ::-1] if self._recipe.color == "bgr" else picture
-            x = (pixels.astype(np.float32) * np.float32(self._recipe.scale) - self._mean) / self._std
-            maps = self._session.run(None, {self._input: np.ascontiguousarray(x.transpose(2, 0, 1)[None])})
+            maps = self._session.run(None, {self._input: normalised(picture, self._recipe)[None]})
             yield {layer: whole[0].mean((1, 2)) for layer, whole in zip(self._layers, maps, strict=True)}

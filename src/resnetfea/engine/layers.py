@@ -70,6 +70,15 @@ def pixels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture
 
 
+def normalised(picture: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
+    """The network's input (3, H, W) of an RGB picture (H, W, 3): (pixel * scale - mean) / std."""
+    pixels = picture[..., ::-1] if recipe.color == "bgr" else picture
+    x = (pixels.astype(np.float32) * np.float32(recipe.scale) - np.array(recipe.mean, np.float32)) / np.array(
+        recipe.std, np.float32
+    )
+    return np.ascontiguousarray(x.transpose(2, 0, 1))
+
+
 def batches(pictures: Iterable[NDArray[np.uint8]], most: int) -> Iterator[NDArray[np.uint8]]:
     """The pictures (H, W, 3) in their order, up to `most` neighbours of one size as one array (n, H, W, 3)."""
     for _, same_size in groupby(map(pixels, pictures), key=lambda picture: picture.shape):

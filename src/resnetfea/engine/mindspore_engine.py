@@ -8,12 +8,12 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetfea.engine.layers import Maps, Pool, chosen, computed, images, pixels
+from resnetfea.engine.layers import Maps, Pool, chosen, computed, images, normalised, pixels
 from resnetfea.engine.precision import Precision, Quality
 from resnetfea.network import mode
 from resnetfea.network.build import loaded, with_pyramid
 from resnetfea.network.pooling import max_pool
-from resnetfea.weights import Recipe, Weights
+from resnetfea.weights import Weights
 
 
 class MindSporeEngine:
@@ -54,15 +54,6 @@ class MindSporeEngine:
         for picture in pictures:  # one at a time: in a batch its last bits would depend on its neighbours
             maps = self.maps(normalised(pixels(picture), self.weights.recipe)[None])
             yield {layer: _pooled(whole[0], self.pool) for layer, whole in maps.items()}
-
-
-def normalised(picture: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
-    """The network's input (3, H, W) of an RGB picture (H, W, 3): (pixel * scale - mean) / std."""
-    pixels = picture[..., ::-1] if recipe.color == "bgr" else picture
-    x = (pixels.astype(np.float32) * np.float32(recipe.scale) - np.array(recipe.mean, np.float32)) / np.array(
-        recipe.std, np.float32
-    )
-    return np.ascontiguousarray(x.transpose(2, 0, 1))
 
 
 def _pooled(whole: NDArray[np.float32], pool: Pool) -> NDArray[np.float32]:

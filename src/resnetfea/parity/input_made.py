@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetfea.engine.mindspore_engine import normalised
+from resnetfea.engine.layers import normalised
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.images import BadImage
 from resnetfea.parity import pixels, resizing

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnetfea.engine.layers import fixed_size
-from resnetfea.engine.mindspore_engine import normalised
+from resnetfea.engine.layers import fixed_size, normalised
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.images import BadImage, decode
 from resnetfea.network.build import fpn_of, loaded

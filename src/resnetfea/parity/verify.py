@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from resnetfea.engine.mindspore_engine import normalised
+from resnetfea.engine.layers import normalised
 from resnetfea.errors import ResnetFeaError
 from resnetfea.network.build import fpn_of, loaded
 from resnetfea.parity import gradients, steps
