@@ -25,6 +25,7 @@ from resnetfea.engine import cores
 from resnetfea.engine.precision import PRECISIONS, Precision
 from resnetfea.features import calibration_photos, images, store
 from resnetfea.features.extract import extract
+from resnetfea.features.source import file
 
 TURNS = 3
 FEW = 8  # images of the run that is subtracted
@@ -37,7 +38,7 @@ def main(source: Path, weights_file: str, out: Path, precision: Precision, decod
     photos = calibration_photos.of_source(source, weights.recipe, decode)
     engine = CompiledEngine(weights, layers=LAYERS, precision=precision, calibration=photos)
     chosen: dict[str, Any] = {"precision": precision, "decode": decode, "calibration": source}
-    pictures = [images.decode(path, weights.recipe, decode).pixels for path in paths]
+    pictures = [images.decode(file(path), weights.recipe, decode).pixels for path in paths]
     list(engine.features(pictures[:FEW]))  # compiles
     few = out.with_name("few.txt")
     few.write_text("".join(f"{path}\n" for path in paths[:FEW]))
@@ -52,7 +53,7 @@ def main(source: Path, weights_file: str, out: Path, precision: Precision, decod
         turns.append(turn)
     middle = {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
     within = [turn["wall"] / max(turn["engine_wall"], turn["cpu"] / cores.usable()) for turn in turns]
-    parts = decoding(paths, lambda path: images.decode(path, weights.recipe, decode))
+    parts = decoding(paths, lambda path: images.decode(file(path), weights.recipe, decode))
     parts |= {"network": middle["engine_cpu"] / count, "write": writing(out, rows)}
     parts["rest"] = middle["cpu"] / count - sum(parts.values())
     print(

@@ -21,6 +21,7 @@ from PIL import Image
 from resnetfea.engine.compiled import CompiledEngine
 from resnetfea.features import reduced
 from resnetfea.features.images import decode
+from resnetfea.features.source import file
 from resnetfea.weights import read
 
 LEFT = (1.5, 2.0, 2.25, 2.5, 2.75, 3.0)  # times the recipe's size
@@ -44,7 +45,7 @@ def main() -> None:
                 found = {}
                 for source, photo in photos(given.folders, least=round(left * scale * short)):
                     photo.save(path, quality=given.quality, subsampling=0 if given.full_colour else 2)
-                    pictures = [decode(path, recipe).pixels, decode(path, recipe, "fast").pixels]
+                    pictures = [decode(file(path), recipe).pixels, decode(file(path), recipe, "fast").pixels]
                     exact, fast = engine.features(pictures)
                     found[source.name] = [cosine(exact[layer], fast[layer]) for layer in engine.layers]
                 if found:  # else none of the photos is large enough

@@ -23,6 +23,7 @@ from benchmarks.ways_of_maps import Maps, Way, all_ways
 from resnetfea import CompiledEngine, read
 from resnetfea.engine.layers import normalised
 from resnetfea.features.images import decode
+from resnetfea.features.source import file
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -87,7 +88,7 @@ def maps_of_samples(weights: str) -> Iterator[Maps]:
     found = read(weights)
     engine = CompiledEngine(found)
     for path in sorted(path for path in SAMPLES.rglob("*") if path.suffix in (".jpg", ".png", ".webp")):
-        x = normalised(decode(path, found.recipe).pixels, found.recipe)[None]
+        x = normalised(decode(file(path), found.recipe).pixels, found.recipe)[None]
         yield {layer: np.ascontiguousarray(maps[0]) for layer, maps in engine.maps(x).items()}
 
 

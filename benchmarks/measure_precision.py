@@ -27,7 +27,8 @@ from resnetfea.engine.layers import batches
 from resnetfea.engine.picture_graph import Outputs, from_pixels, pooled, run
 from resnetfea.engine.precision import has_bf16
 from resnetfea.engine.stem_rounding import round_stem
-from resnetfea.features.images import BadImage, decode
+from resnetfea.features.bad_image import BadImage
+from resnetfea.features.images import decode
 from resnetfea.features.listing import images
 
 BUILD = Path("build/bench")
@@ -101,9 +102,9 @@ def shares(compiled: dict[str, Any], pictures: Pictures) -> dict[str, float]:
 def pictures_of(folder: Path, weights: Weights) -> list[NDArray[np.uint8]]:
     """All that can be read, as the weights' recipe makes them."""
     source, found = images(folder), []
-    for name in source.names:
+    for name in source.names():
         try:
-            found.append(decode(folder / name.decode(), weights.recipe).pixels)
+            found.append(decode(source.content(name), weights.recipe).pixels)
         except BadImage as bad:
             print(f"{name.decode()}: {bad}")
     return found

@@ -117,12 +117,13 @@ def _main(source: Path) -> None:
     from resnetfea import CompiledEngine, MindSporeEngine, read
     from resnetfea.engine.layers import normalised
     from resnetfea.features.images import decode
+    from resnetfea.features.source import file
 
     weights = read(WEIGHTS)
     compiled, cell = CompiledEngine(weights), MindSporeEngine(weights)
     worst = dict.fromkeys(LAYERS, 0.0)
     for path in source.read_text().splitlines():
-        x = normalised(decode(path, weights.recipe).pixels, weights.recipe)[None]
+        x = normalised(decode(file(path), weights.recipe).pixels, weights.recipe)[None]
         found = errors(compiled.maps(x), cell.maps(x))
         worst = {layer: max(worst[layer], found[layer]) for layer in LAYERS}
     print(json.dumps(worst))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnetfea.features.images import decode
+from resnetfea.features.source import file
 from resnetfea.weights import Recipe
 
 Floats = NDArray[np.float32]
@@ -24,7 +25,7 @@ MULTIPLE = 32  # pixels, the last stride: detectors pad to it
 
 def by_recipe(photo: Path, recipe: Recipe) -> Floats:
     """As the weights want it."""
-    return _normalised(decode(photo, recipe).pixels, recipe)
+    return _normalised(decode(file(photo), recipe).pixels, recipe)
 
 
 def padded(photo: Path, recipe: Recipe) -> Floats:
@@ -36,7 +37,7 @@ def padded(photo: Path, recipe: Recipe) -> Floats:
 
 def padded_first(photo: Path, recipe: Recipe) -> Floats:
     """Black pixels there, and then all of it normalised: ModelZoo's Mask R-CNN."""
-    pixels = decode(photo, recipe).pixels
+    pixels = decode(file(photo), recipe).pixels
     bottom, right = (-side % MULTIPLE for side in pixels.shape[:2])
     return _normalised(np.pad(pixels, ((0, bottom), (0, right), (0, 0))), recipe)
 
@@ -68,7 +69,7 @@ def _by_bilinear(photo: Path, recipe: Recipe, *, origin: float) -> Floats:
     """For recipes with a size and a crop."""
     if not isinstance(recipe.resize, tuple) or recipe.crop is None:
         raise TypeError(f"{recipe}: a fixed size and a crop are wanted")
-    whole = decode(photo, replace(recipe, resize=None, crop=None)).pixels
+    whole = decode(file(photo), replace(recipe, resize=None, crop=None)).pixels
     top, left = (round((side - recipe.crop) / 2) for side in recipe.resize)
     resized = Image.fromarray(bilinear(whole, recipe.resize, origin=origin))
     middle = resized.crop((left, top, left + recipe.crop, top + recipe.crop))

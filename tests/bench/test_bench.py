@@ -25,6 +25,7 @@ from resnetfea.cli_bench import _table
 from resnetfea.engine.export import export
 from resnetfea.engine.precision import PRECISIONS, Calibration, Precision
 from resnetfea.features.images import decode
+from resnetfea.features.source import file
 from weights.test_variants import carded
 
 ROOT = Path(__file__).parents[2]
@@ -152,7 +153,7 @@ def test_all_of_them_compute_the_same(name: str, tmp_path: Path) -> None:
 def test_every_precision_is_its_own(precision: Precision) -> None:
     possible(precision)
     weights = read(TINY)
-    photo = decode(os.fsencode(min((ROOT / "samples").rglob("*.jpg"))), weights.recipe, "exact").pixels
+    photo = decode(file(os.fsencode(min((ROOT / "samples").rglob("*.jpg")))), weights.recipe, "exact").pixels
     engine = engine_of(Contender("openvino", precision), weights, Path(), Calibration("one photo", lambda: [photo]))
     assert isinstance(engine, CompiledEngine)
     assert (engine.precision, engine.quality is not None) == (precision, precision == "int8")

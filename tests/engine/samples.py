@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from resnetfea import Weights
 from resnetfea.engine.layers import Maps
 from resnetfea.engine.precision import Calibration
 from resnetfea.features.images import decode
+from resnetfea.features.source import file
 
 FOLDER = Path(__file__).parents[2] / "samples"
 PHOTOS = sorted(path for path in FOLDER.rglob("*") if path.suffix in (".jpg", ".png", ".webp"))
@@ -21,7 +21,7 @@ Pictures = list[NDArray[np.uint8]]
 
 
 def pictures(weights: Weights, paths: Sequence[Path] = tuple(PHOTOS)) -> Pictures:
-    return [decode(os.fsencode(path), weights.recipe, "exact").pixels for path in paths]
+    return [decode(file(path), weights.recipe, "exact").pixels for path in paths]
 
 
 def crops(weights: Weights, paths: Sequence[Path], folder: Path) -> Pictures:

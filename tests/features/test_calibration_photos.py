@@ -17,6 +17,7 @@ from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, listing
 from resnetfea.features.calibration_photos import PHOTOS, of_names, of_source
 from resnetfea.features.images import Decode, decode
+from resnetfea.features.source import Content, Place, file
 from resnetfea.weights.recipe import TORCHVISION
 
 RECIPE = replace(TORCHVISION, resize=8, crop=8)
@@ -32,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 def of_folder(folder: Path, names: Iterable[str] | None = None, mode: Decode = "exact") -> Calibration:
     found = [os.fsencode(name) for name in (names or sorted(os.listdir(folder)))]
-    return of_names(os.fsencode(folder), found, len(found), RECIPE, mode)
+    return of_names(listing.images(folder), found, len(found), RECIPE, mode)
 
 
 def greys(found: Calibration) -> list[int]:
@@ -44,19 +45,21 @@ def test_all_of_a_few_in_their_order(folder: Path) -> None:
     assert greys(found) == [20 * index for index in range(10)]
     assert {one.shape for one in found.pictures()} == {(8, 8, 3)}
     (first, *_) = found.pictures()
-    assert np.array_equal(first, decode(os.fsencode(folder / "0.png"), RECIPE, "exact").pixels)
+    assert np.array_equal(first, decode(file(folder / "0.png"), RECIPE, "exact").pixels)
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 100, 128, 1000, 123_457])
 def test_many_are_thinned_evenly(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
 
-    def content(path: str | bytes) -> bytes:
-        read.append(int(os.path.basename(path)))
+    def note(content: Content) -> bytes:
+        assert isinstance(content, Place)
+        read.append(int(content.path))
         return b""
 
-    monkeypatch.setattr(calibration_photos, "content", content)
-    of_names(b"", (b"%d" % index for index in range(count)), count, RECIPE, "exact")
+    monkeypatch.setattr(calibration_photos, "read", note)
+    nowhere = listing.Files("", b"", lambda: iter(()))
+    of_names(nowhere, (b"%d" % index for index in range(count)), count, RECIPE, "exact")
     assert len(read) == min(count, PHOTOS)
     assert read[0] == 0
     gaps = {after - before for before, after in pairwise(read)}
@@ -79,7 +82,7 @@ def test_the_identity_is_that_of_the_pictures(folder: Path) -> None:
         of_folder(folder, names[:9]),
         of_folder(folder, names[::-1]),
         of_folder(folder, names, "fast"),
-        of_names(os.fsencode(folder), map(os.fsencode, names), 10, replace(RECIPE, crop=7), "exact"),
+        of_names(listing.images(folder), map(os.fsencode, names), 10, replace(RECIPE, crop=7), "exact"),
     ]
     Image.new("RGB", (12, 9), (1, 2, 3)).save(folder / "3.png")
     others.append(of_folder(folder, names))
@@ -111,9 +114,7 @@ def test_of_a_folder_a_list_or_an_image(folder: Path) -> None:
     assert greys(of_source(folder / "some.txt", RECIPE, "exact")) == [140, 20]
     assert greys(of_source(folder / "9.png", RECIPE, "exact")) == [180]
     found = listing.images(folder)
-    assert (
-        of_source(folder, RECIPE, "exact").identity == of_names(found.base, found.names, 10, RECIPE, "exact").identity
-    )
+    assert of_source(folder, RECIPE, "exact").identity == of_names(found, found.names(), 10, RECIPE, "exact").identity
 
 
 def test_of_nothing(tmp_path: Path) -> None:

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing
-from resnetfea.features.images import BadImage, decode
+from resnetfea.features.bad_image import BadImage
+from resnetfea.features.images import decode
 from resnetfea.features.inputs import spooled
+from resnetfea.features.source import file
 from resnetfea.weights.recipe import TORCHVISION
 
 
 def names(source: Path) -> list[bytes]:
-    return list(listing.images(source).names)
+    return list(listing.images(source).names())
 
 
 def touch(folder: Path, *paths: str | bytes) -> None:
@@ -71,7 +73,7 @@ def test_special_files_with_an_images_name_are_listed_and_become_failures(tmp_pa
     os.mkfifo(tmp_path / "pipe")
     assert names(tmp_path) == [b"pipe.jpg"]
     with pytest.raises(BadImage, match="not a regular file"):
-        decode(tmp_path / "pipe.jpg", TORCHVISION)
+        decode(file(tmp_path / "pipe.jpg"), TORCHVISION)
 
 
 def test_odd_names(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_what_lies_deeper_than_paths_can_be_long_is_one_failure(deep: Path) -> N
     (name,) = names(deep)
     assert name.endswith(b"d/")
     with pytest.raises(BadImage, match="too long"):
-        decode(os.path.join(os.fsencode(deep), name), TORCHVISION)
+        decode(file(os.path.join(os.fsencode(deep), name)), TORCHVISION)
 
 
 def test_a_list_keeps_its_order_and_its_spelling(tmp_path: Path) -> None:
@@ -141,8 +143,8 @@ def test_a_list_keeps_its_order_and_its_spelling(tmp_path: Path) -> None:
     lines = ["b.jpg", str(tmp_path / "a.jpg"), "./a.jpg", "missing.jpg", "b.jpg", "sub/../a.jpg", "no suffix", " a.jpg"]
     (tmp_path / "list.txt").write_text("\n".join(lines))
     source = listing.images(tmp_path / "list.txt")
-    assert list(source.names) == [os.fsencode(line) for line in lines]
-    assert source.base == os.fsencode(tmp_path)
+    assert list(source.names()) == [os.fsencode(line) for line in lines]
+    assert source.content(b"a.jpg") == file(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbfa.jpg\r\n\r\n\xe9\x9b\xaa.jpg\r\n", b"a.jpg\n\n\n\xe9\x9b\xaa.jpg"])
@@ -157,7 +159,7 @@ def test_a_list_that_is_not_utf_8_is_refused(tmp_path: Path, content: bytes) -> 
     found = listing.images(tmp_path / "list.txt")
     with (
         pytest.raises(ResnetFeaError, match=r"list\.txt: cannot be read as a UTF-8 list"),
-        spooled(found.names, tmp_path / ".inputs"),
+        spooled(found.names(), tmp_path / ".inputs"),
     ):
         pass
     assert not (tmp_path / ".inputs").exists()
@@ -166,7 +168,8 @@ def test_a_list_that_is_not_utf_8_is_refused(tmp_path: Path, content: bytes) -> 
 def test_one_image(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg")
     source = listing.images(tmp_path / "a.jpg")
-    assert (source.base, list(source.names)) == (os.fsencode(tmp_path), [b"a.jpg"])
+    assert list(source.names()) == [b"a.jpg"]
+    assert source.content(b"a.jpg") == file(tmp_path / "a.jpg")
 
 
 def test_nothing_to_list(tmp_path: Path) -> None:

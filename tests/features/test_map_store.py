@@ -49,7 +49,7 @@ def test_what_is_written_is_read(
     given: list[Row | Failure] = []
     for index, size in enumerate(results):
         if size is None:
-            given.append(Failure(f"{index}.jpg", "cut short"))
+            given.append(Failure(f"{index}.jpg", "cut short", "cut short"))
             continue
         some = {layer: chance.choice(ODD, (channels, *size)) for layer, channels in CHANNELS.items()}
         given.append(Row(f"{index}.jpg", index + 1, index + 2, some))
@@ -137,6 +137,6 @@ def test_an_image_whose_map_no_value_can_hold_is_a_failure(tmp_path: Path, monke
     target.write_shard(0, [row(0), row(1, side=20), row(2)])
     assert target.finish(1, {}) == (2, 1)
     assert pq.read_table(tmp_path / "failures.parquet").to_pylist() == [
-        {"path": "é/1.jpg", "reason": "its maps are too large (641x480)"}
+        {"path": "é/1.jpg", "kind": "too large", "reason": "its maps are too large (641x480)"}
     ]
     assert pq.read_table(target.shard(0), columns=["path"])["path"].to_pylist() == ["é/0.jpg", "é/2.jpg"]

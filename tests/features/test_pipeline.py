@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnetfea.engine.layers import Maps
-from resnetfea.features import engines
+from resnetfea.features import engines, listing
 from resnetfea.features import extract as extracting
 from resnetfea.features.pipeline import results
 from resnetfea.features.store import Failure, Row
@@ -68,7 +68,7 @@ def test_each_name_once_in_order_with_its_own_features(
         engine = ChannelMeans(engine_ahead)
         got = list(
             results(
-                os.fsencode(pictures),
+                listing.images(pictures),
                 map(os.fsencode, names),
                 recipe=AS_IS,
                 engine=engine,
@@ -83,7 +83,7 @@ def test_each_name_once_in_order_with_its_own_features(
             assert (result.width, result.height) == (index + 1, 2)
             assert result.features["c5"].tolist() == [index, 2 * index, 3 * index]
         else:
-            assert result == Failure(names[index], "no such file")
+            assert result == Failure(names[index], "missing", "no such file")
 
 
 def test_names_are_taken_no_further_ahead_than_told(pictures: Path) -> None:
@@ -97,7 +97,7 @@ def test_names_are_taken_no_further_ahead_than_told(pictures: Path) -> None:
 
     with ThreadPoolExecutor(2) as decoders:
         engine = ChannelMeans(3)
-        stream = results(os.fsencode(pictures), names(), recipe=AS_IS, engine=engine, decoders=decoders, ahead=4)
+        stream = results(listing.images(pictures), names(), recipe=AS_IS, engine=engine, decoders=decoders, ahead=4)
         for given_out, _ in enumerate(stream, start=1):
             assert taken <= given_out + 3 + 4 + 1
             assert engine.taken <= given_out + 3
@@ -112,7 +112,9 @@ def test_an_engines_error_comes_through(pictures: Path) -> None:
             yield
 
     with ThreadPoolExecutor(1) as decoders, pytest.raises(RuntimeError, match="device is gone"):
-        list(results(os.fsencode(pictures), [b"1.png"] * 9, recipe=AS_IS, engine=Broken(), decoders=decoders, ahead=2))
+        list(
+            results(listing.images(pictures), [b"1.png"] * 9, recipe=AS_IS, engine=Broken(), decoders=decoders, ahead=2)
+        )
 
 
 def test_one_stream_for_all_shards(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from resnetfea.features import reduced
-from resnetfea.features.images import BadImage, decode
+from resnetfea.features.bad_image import BadImage
+from resnetfea.features.images import decode
+from resnetfea.features.source import file
 from resnetfea.weights import Recipe
 from resnetfea.weights.recipe import TORCHVISION
 
@@ -33,7 +35,7 @@ def saved(path: Path, image: Image.Image, format: str = "JPEG", **options: Any) 
 
 def both(path: Path, recipe: Recipe) -> tuple[Any, Any]:
     """The picture decoded exactly and fast, which are of the same size whatever is read."""
-    exact, fast = decode(path, recipe), decode(path, recipe, "fast")
+    exact, fast = decode(file(path), recipe), decode(file(path), recipe, "fast")
     assert (exact.width, exact.height, exact.pixels.shape) == (fast.width, fast.height, fast.pixels.shape)
     return exact.pixels.astype(int), fast.pixels.astype(int)
 
@@ -135,8 +137,8 @@ def test_cut_short_is_refused_at_every_scale(tmp_path: Path, options: dict[str, 
     photo = Image.fromarray(RNG.integers(0, 256, (880, 990, 3), np.uint8))
     data = saved(tmp_path / "x.jpg", photo, **options).read_bytes()
     recipe = replace(TORCHVISION, resize=resize, crop=None)
-    assert decode(tmp_path / "x.jpg", recipe, "fast").pixels.shape == (resize, resize * 9 // 8, 3)
+    assert decode(file(tmp_path / "x.jpg"), recipe, "fast").pixels.shape == (resize, resize * 9 // 8, 3)
     for keep in (*range(len(data) // 4, len(data), len(data) // 16), len(data) - 40, len(data) - 4, len(data) - 1):
         (tmp_path / "x.jpg").write_bytes(data[:keep])
         with pytest.raises(BadImage, match="cut short"):
-            decode(tmp_path / "x.jpg", recipe, "fast")
+            decode(file(tmp_path / "x.jpg"), recipe, "fast")

@@ -21,7 +21,9 @@ def row(index: int) -> Row:
 
 
 def some(count: int) -> list[Row | Failure]:
-    return [Failure(f"{index}.jpg", "cut short") if index % 5 == 3 else row(index) for index in range(count)]
+    return [
+        Failure(f"{index}.jpg", "cut short", "cut short") if index % 5 == 3 else row(index) for index in range(count)
+    ]
 
 
 def new(folder: Path) -> Store:
@@ -69,7 +71,7 @@ def test_row_groups_bound_the_memory_of_a_large_shard(tmp_path: Path) -> None:
 
 def test_a_shard_of_failures_only(tmp_path: Path) -> None:
     target = new(tmp_path)
-    target.write_shard(0, [Failure("a.jpg", "empty file"), Failure("b.jpg", "cut short")])
+    target.write_shard(0, [Failure("a.jpg", "empty", "empty file"), Failure("b.jpg", "cut short", "cut short")])
     assert target.finished(0, 2)
     assert target.finish(1, {"format": 1}) == (0, 2)
     assert pq.read_table(target.shard(0)).num_rows == 0
@@ -100,9 +102,9 @@ def test_an_error_leaves_the_earlier_file(tmp_path: Path) -> None:
 def test_finish_gathers_the_failures_in_order_and_commits(tmp_path: Path) -> None:
     (tmp_path / store.INPUTS).write_bytes(b"a\0")
     target = new(tmp_path)
-    target.write_shard(0, [Failure("b\n.jpg", 'a "reason"'), row(1)])
+    target.write_shard(0, [Failure("b\n.jpg", "broken", 'a "reason"'), row(1)])
     target.write_shard(1, [row(2)])
-    target.write_shard(2, [row(3), Failure("a.jpg", "雪")])
+    target.write_shard(2, [row(3), Failure("a.jpg", "broken", "雪")])
     assert target.finish(3, {"format": 1, "layers": ["c2", "c5"]}) == (3, 2)
     assert held(tmp_path) == [
         "failures.parquet",
@@ -112,11 +114,11 @@ def test_finish_gathers_the_failures_in_order_and_commits(tmp_path: Path) -> Non
         "manifest.json",
     ]
     failures = pq.read_table(tmp_path / "failures.parquet")
-    assert failures.schema.names == ["path", "reason"]
-    assert failures.schema.types == [pa.string(), pa.string()]
+    assert failures.schema.names == ["path", "kind", "reason"]
+    assert failures.schema.types == [pa.string()] * 3
     assert failures.to_pylist() == [
-        {"path": "b\n.jpg", "reason": 'a "reason"'},
-        {"path": "a.jpg", "reason": "雪"},
+        {"path": "b\n.jpg", "kind": "broken", "reason": 'a "reason"'},
+        {"path": "a.jpg", "kind": "broken", "reason": "雪"},
     ]
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest == {
@@ -134,7 +136,7 @@ def test_without_failures_the_table_is_there_and_empty(tmp_path: Path) -> None:
     target.write_shard(0, [row(1)])
     target.finish(1, {})
     table = pq.read_table(tmp_path / "failures.parquet")
-    assert (table.num_rows, table.schema.names) == (0, ["path", "reason"])
+    assert (table.num_rows, table.schema.names) == (0, ["path", "kind", "reason"])
 
 
 def test_only_a_readable_shard_of_the_right_size_is_finished(tmp_path: Path) -> None:

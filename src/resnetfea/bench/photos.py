@@ -12,6 +12,7 @@ from PIL import Image
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing
+from resnetfea.features.source import Place
 
 MOST = 256  # of a folder; further ones would only be slower to read from disk
 DRAWN, SIZE, QUALITY = 64, (500, 375), 90  # as photos on the web are; 49 kB each
@@ -24,7 +25,8 @@ def own(source: str | Path) -> list[bytes]:
         ResnetFeaError: there are none.
     """
     found = listing.images(source)
-    paths = [os.path.join(os.path.abspath(found.base), name) for name in islice(found.names, MOST)]
+    places = (found.content(name) for name in islice(found.names(), MOST))
+    paths = [os.path.abspath(place.path) for place in places if isinstance(place, Place)]
     if not paths:
         raise ResnetFeaError(f"{source}: no images in it")
     return paths

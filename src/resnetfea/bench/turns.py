@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from resnetfea.bench.contender import Contender, engine_of
 from resnetfea.engine import cores
 from resnetfea.errors import ResnetFeaError
-from resnetfea.features import calibration_photos
+from resnetfea.features import calibration_photos, listing
 from resnetfea.features.pipeline import results
 from resnetfea.features.store import Failure
 from resnetfea.weights import read
@@ -42,8 +43,9 @@ def _main() -> None:
         if weights.identity != told["identity"]:
             raise ResnetFeaError(f"{told['weights']}: changed while it was being used")
         paths = [os.fsencode(path) for path in told["paths"]]
-        photos = calibration_photos.of_names(b"", paths, len(paths), weights.recipe, "exact")
-        engine = engine_of(Contender(*told["contender"]), weights, Path(told["graph"]), photos)
+        photos = listing.Files(where="", base=b"", listed=partial(iter, paths))
+        calibration = calibration_photos.of_names(photos, paths, len(paths), weights.recipe, "exact")
+        engine = engine_of(Contender(*told["contender"]), weights, Path(told["graph"]), calibration)
         around: Iterator[bytes] = cycle(paths)
         threads = cores.usable()
         with ThreadPoolExecutor(threads) as decoders:
@@ -51,7 +53,7 @@ def _main() -> None:
 
             def run(pictures: int) -> int:
                 """How many of them are images."""
-                rows = results(b"", islice(around, pictures), ahead=2 * threads, **options)
+                rows = results(photos, islice(around, pictures), ahead=2 * threads, **options)
                 return sum(not isinstance(one, Failure) for one in rows)
 
             run(2 * threads)  # then the network is compiled, and all threads are there

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from numpy.typing import NDArray
 from resnetfea.engine.precision import Calibration
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing
-from resnetfea.features.images import BadImage, Decode, content, decode
+from resnetfea.features.bad_image import BadImage
+from resnetfea.features.images import Decode, decode, read
+from resnetfea.features.source import Source
 from resnetfea.weights import Recipe
 
 PHOTOS = 64
@@ -25,37 +26,37 @@ def of_source(source: str | Path, recipe: Recipe, mode: Decode) -> Calibration:
     Raises:
         ResnetFeaError: there is no image in it.
     """
-    count = sum(1 for _ in listing.images(source).names)
+    found = listing.images(source)
+    count = sum(1 for _ in found.names())
     if not count:
         raise ResnetFeaError(f"{source}: no images in it to calibrate on")
-    found = listing.images(source)
-    return of_names(found.base, found.names, count, recipe, mode)
+    return of_names(found, found.names(), count, recipe, mode)
 
 
-def of_names(base: bytes, names: Iterable[bytes], count: int, recipe: Recipe, mode: Decode) -> Calibration:
+def of_names(source: Source, names: Iterable[bytes], count: int, recipe: Recipe, mode: Decode) -> Calibration:
     """Up to PHOTOS of `count` names, evenly spread, since neighbours in a folder are often alike.
 
     Which they are, and so every row of the run, depends on the files' contents and order alone.
     """
     wanted = {index * count // PHOTOS for index in range(PHOTOS)}
-    paths = [os.path.join(base, name) for index, name in enumerate(names) if index in wanted]
+    contents = [source.content(name) for index, name in enumerate(names) if index in wanted]
     digest = hashlib.sha256(repr((recipe, mode)).encode())
-    for path in paths:
+    for content in contents:
         try:
-            digest.update(hashlib.sha256(content(path)).digest())
+            digest.update(hashlib.sha256(read(content)).digest())
         except BadImage:  # it will be among the run's failures
             digest.update(b"-")
 
     def pictures() -> list[NDArray[np.uint8]]:
         found = []
-        for path in paths:
+        for content in contents:
             try:
-                found.append(decode(path, recipe, mode).pixels)
+                found.append(decode(content, recipe, mode).pixels)
             except BadImage:
                 continue
         if not found:
             raise ResnetFeaError(
-                f"{listing.shown(base)}: none of the {len(paths)} images chosen to calibrate on can be read; "
+                f"{source.where}: none of the {len(contents)} images chosen to calibrate on can be read; "
                 "give others with --calibration"
             )
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from resnetfea.features.inputs import Inputs, spooled
 from resnetfea.features.map_store import MapStore
 from resnetfea.features.memory import keep_freed
 from resnetfea.features.pipeline import Engine, results
+from resnetfea.features.source import Source
 from resnetfea.features.store import Failure, Row, Store
 from resnetfea.network.variant import LAYERS
 from resnetfea.weights import Recipe, Weights
@@ -97,14 +97,14 @@ def extract(
     folder = Path(out)
     with (
         opened(folder, existing) as before,
-        spooled(found.names, folder / store.INPUTS) as inputs,
+        spooled(found.names(), folder / store.INPUTS) as inputs,
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd files; what matters becomes a failure
         if not inputs.count:
             kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
             raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
-        photos = _photos(precision, calibration, found.base, inputs, weights.recipe, decode)
+        photos = _photos(precision, calibration, found, inputs, weights.recipe, decode)
         made = partial(engines.made, name, weights, photos=photos, min_cosine=min_cosine, batch=batch)
         network: engines.ReadyEngine | None = None
         if precision == "auto":
@@ -112,7 +112,7 @@ def extract(
             precision = network.precision
         run = {
             "format": manifest.FORMAT,
-            "source": listing.shown(os.path.abspath(os.fsencode(source))),
+            "source": found.where,
             "inputs": inputs.count,
             "inputs_sha256": inputs.sha256,
             **manifest.facts_of(weights),
@@ -148,7 +148,7 @@ def extract(
             keep_freed()
             parts = (part for index, part in enumerate(inputs.parts(shard_size)) if index in todo)
             names = chain.from_iterable(parts)
-            with _results(network, found.base, names, weights.recipe, decode, workers or cores.usable()) as some:
+            with _results(network, found, names, weights.recipe, decode, workers or cores.usable()) as some:
                 stream = _counted(some, progress, saved, inputs.count)
                 for index in sorted(todo):  # one stream, so that nothing stands still while a shard is finished
                     target.write_shard(index, islice(stream, shards[index]))
@@ -161,7 +161,7 @@ def extract(
 def _photos(
     precision: Precision | Literal["auto"],
     calibration: str | Path | None,
-    base: bytes,
+    source: Source,
     inputs: Inputs,
     recipe: Recipe,
     mode: Decode,
@@ -171,12 +171,12 @@ def _photos(
         return None
     if calibration is not None:
         return calibration_photos.of_source(calibration, recipe, mode)
-    return calibration_photos.of_names(base, inputs.names(), inputs.count, recipe, mode)
+    return calibration_photos.of_names(source, inputs.names(), inputs.count, recipe, mode)
 
 
 @contextmanager
 def _results(
-    network: Engine, base: bytes, names: Iterator[bytes], recipe: Recipe, mode: Decode, threads: int
+    network: Engine, source: Source, names: Iterator[bytes], recipe: Recipe, mode: Decode, threads: int
 ) -> Iterator[Iterator[Row | Failure]]:
     """Rows and failures, by decoding threads of their own.
 
@@ -184,7 +184,7 @@ def _results(
     """
     decoders = ThreadPoolExecutor(threads)
     try:
-        yield results(base, names, recipe=recipe, engine=network, decoders=decoders, ahead=2 * threads, mode=mode)
+        yield results(source, names, recipe=recipe, engine=network, decoders=decoders, ahead=2 * threads, mode=mode)
     finally:
         decoders.shutdown(cancel_futures=True)
 

@@ -6,7 +6,6 @@ import os
 import stat
 import threading
 from io import BytesIO
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,7 +23,9 @@ from PIL import (
 )
 
 from resnetfea.features import reduced
+from resnetfea.features.bad_image import BadImage
 from resnetfea.features.reduced import UPRIGHT
+from resnetfea.features.source import Content, Place
 from resnetfea.features.whole import is_whole, is_whole_mpo
 from resnetfea.weights import Recipe
 
@@ -54,10 +55,6 @@ _one_large = threading.Lock()
 Decode = Literal["exact", "fast"]
 
 
-class BadImage(Exception):
-    """Why this file gives no features, in a few words."""
-
-
 class Picture(NamedTuple):
     """A decoded image: the upright original's size, and the pixels that the network gets."""
 
@@ -66,11 +63,11 @@ class Picture(NamedTuple):
     pixels: NDArray[np.uint8]  # (h, w, 3) RGB, resized and cropped
 
 
-def decode(path: bytes | str | Path, recipe: Recipe, mode: Decode = "exact") -> Picture:
+def decode(content: Content, recipe: Recipe, mode: Decode = "exact") -> Picture:
     """Read, turn upright, convert to RGB, resize, crop.
 
     Args:
-        path: of the file.
+        content: where its bytes are.
         recipe: what becomes of the pixels.
         mode: "fast" reads a large JPEG at reduced scale; everything else is the same pixels as with "exact".
 
@@ -78,17 +75,17 @@ def decode(path: bytes | str | Path, recipe: Recipe, mode: Decode = "exact") -> 
         BadImage: whatever is wrong with the file.
     """
     try:
-        data = content(path)
+        data = read(content)
         if not is_whole(data):
-            raise BadImage("cut short")
+            raise BadImage("cut short", "cut short")
         image = Image.open(BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
-            raise BadImage(f"too many pixels ({image.width}x{image.height})")
+            raise BadImage("too large", f"too many pixels ({image.width}x{image.height})")
         if image.format == "MPO" and not is_whole_mpo(image, data):
-            raise BadImage("cut short")
+            raise BadImage("cut short", "cut short")
         size = resized_size(image.width, image.height, recipe)
         if size[0] * size[1] > MAX_PIXELS:
-            raise BadImage(f"too long and thin ({image.width}x{image.height})")
+            raise BadImage("too large", f"too long and thin ({image.width}x{image.height})")
         if max(image.width * image.height, size[0] * size[1]) <= LARGE_PIXELS:
             return _picture(image, recipe, mode)
         with _one_large:
@@ -96,14 +93,16 @@ def decode(path: bytes | str | Path, recipe: Recipe, mode: Decode = "exact") -> 
     except BadImage:
         raise
     except UnidentifiedImageError as error:
-        raise BadImage("not an image of a known format") from error
+        raise BadImage("unknown format", "not an image of a known format") from error
     except Image.DecompressionBombError as error:
-        raise BadImage("too many pixels") from error
+        raise BadImage("too large", "too many pixels") from error
     except MemoryError as error:
-        raise BadImage("too large for the memory") from error
+        raise BadImage("memory", "too large for the memory") from error
     except Exception as error:  # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, ...
         reason = str(error).split("\n")[0][:100] or type(error).__name__
-        raise BadImage("cut short" if "truncated" in reason.lower() else f"broken: {reason}") from error
+        if "truncated" in reason.lower():
+            raise BadImage("cut short", "cut short") from error
+        raise BadImage("broken", f"broken: {reason}") from error
 
 
 def _picture(image: Image.Image, recipe: Recipe, mode: Decode) -> Picture:
@@ -120,25 +119,39 @@ def _picture(image: Image.Image, recipe: Recipe, mode: Decode) -> Picture:
     return Picture(width, height, np.asarray(reduced.middle(image, recipe.crop)))
 
 
-def content(path: bytes | str | Path) -> bytes:
-    """The file's content. Pipes, devices and sockets are never opened."""
-    try:
-        mode = os.stat(path).st_mode  # before it is opened: opening a device or a pipe has effects of its own
-        if stat.S_ISDIR(mode):
-            raise BadImage("a folder that was not entered")
-        if not stat.S_ISREG(mode):
-            raise BadImage("not a regular file")
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES:
-                raise BadImage(f"too large ({size:,} bytes)")
-            data = file.read()
-    except FileNotFoundError as error:
-        raise BadImage("no such file") from error
-    except (OSError, ValueError) as error:
-        raise BadImage(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+def read(content: Content) -> bytes:
+    """The file's content. Pipes, devices and sockets are never opened.
+
+    Raises:
+        BadImage: it can't be had, or is too large or empty.
+    """
+    data = _read(content) if isinstance(content, Place) else content()
+    if len(data) > MAX_BYTES:
+        raise BadImage("too large", f"too large ({len(data):,} bytes)")
     if not data:
-        raise BadImage("empty file")
+        raise BadImage("empty", "empty file")
+    return data
+
+
+def _read(place: Place) -> bytes:
+    try:
+        mode = os.stat(place.path).st_mode  # before it is opened: opening a device or a pipe has effects of its own
+        if stat.S_ISDIR(mode):
+            raise BadImage("not a file", "a folder that was not entered")
+        if not stat.S_ISREG(mode):
+            raise BadImage("not a file", "not a regular file")
+        with open(place.path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size - place.offset if place.size is None else place.size
+            if size > MAX_BYTES:
+                raise BadImage("too large", f"too large ({size:,} bytes)")
+            file.seek(place.offset)
+            data = file.read() if place.size is None else file.read(place.size)
+    except FileNotFoundError as error:
+        raise BadImage("missing", "no such file") from error
+    except (OSError, ValueError) as error:
+        raise BadImage("unreadable", f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if place.size is not None and len(data) < place.size:
+        raise BadImage("cut short", "cut short")
     return data
 
 
@@ -160,11 +173,11 @@ def _rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB. Alpha is dropped, as `convert("RGB")` does in every PyTorch script; more bits keep their upper 8."""
     bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0]  # Pillow has a TIFF's 12 bits as I;16 too
     if image.mode == "F":
-        raise BadImage("floating-point samples, which have no fixed range")
+        raise BadImage("unsupported", "floating-point samples, which have no fixed range")
     if image.mode == "I":  # 32 bits
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 65535:
-            raise BadImage("samples outside of 0 to 65535")
+            raise BadImage("unsupported", "samples outside of 0 to 65535")
         image, bits = image.convert("I;16"), 16
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> (bits - 8)).astype(np.uint8))

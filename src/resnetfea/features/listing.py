@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from resnetfea.errors import ResnetFeaError
+from resnetfea.features.source import Place, Source
 
 SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".gif", b".bmp", b".tif", b".tiff")
 
 
-class Source(NamedTuple):
-    """Where images are: names are relative to base (or absolute, in a list)."""
+@dataclass(frozen=True)
+class Files:
+    """Image files on this machine. Names are relative to base, or absolute in a list."""
 
+    where: str
     base: bytes
-    names: Iterator[bytes]
+    listed: Callable[[], Iterator[bytes]]
+
+    def names(self) -> Iterator[bytes]:
+        return self.listed()
+
+    def shown(self, name: bytes) -> str:
+        return shown(name)
+
+    def content(self, name: bytes) -> Place:
+        return Place(os.path.join(self.base, name))
 
 
 def images(source: str | Path) -> Source:
@@ -28,18 +41,19 @@ def images(source: str | Path) -> Source:
         ResnetFeaError: there is nothing at this path, or it can't be read.
     """
     path = os.fsencode(source)
+    where = shown(os.path.abspath(path))
     if os.path.isdir(path):
         try:
             os.scandir(path).close()
         except OSError as error:
             raise ResnetFeaError(f"{source}: cannot be listed: {error.strerror}") from error
-        return Source(path, _walk(path))
+        return Files(where, path, partial(_walk, path))
     if not os.path.isfile(path):
         raise ResnetFeaError(f"{source}: no such folder or file; give a folder of images, a .txt list, or an image")
     if path.lower().endswith(SUFFIXES):
-        return Source(os.path.dirname(path), iter([os.path.basename(path)]))
+        return Files(where, os.path.dirname(path), partial(iter, [os.path.basename(path)]))
     if path.lower().endswith(b".txt"):
-        return Source(os.path.dirname(path), _listed(Path(source)))
+        return Files(where, os.path.dirname(path), partial(_listed, Path(source)))
     raise ResnetFeaError(f"{source}: neither a folder, nor a .txt list, nor an image by its suffix")
 
 

@@ -11,7 +11,7 @@ from resnetfea.engine.precision import Quality
 from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import Weights
 
-FORMAT = 1  # of OUT; raised when an old run can't be resumed by a newer program
+FORMAT = 2  # of OUT; raised when an old run can't be resumed by a newer program
 OF_QUALITY = ("kept_in_float", "worst_cosine")
 RESULTS = ("complete", "images", "failures", "shards", *OF_QUALITY)  # not what a run is made from
 

@@ -41,7 +41,7 @@ class MapStore(Store):
 def _storable(results: Iterable[Row | Failure]) -> Iterator[Row | Failure]:
     for result in results:
         if isinstance(result, Row) and any(whole.nbytes > LARGEST for whole in result.features.values()):
-            yield Failure(result.path, f"its maps are too large ({result.width}x{result.height})")
+            yield Failure(result.path, "too large", f"its maps are too large ({result.width}x{result.height})")
         else:
             yield result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -13,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnetfea.engine.layers import Maps
-from resnetfea.features.images import BadImage, Decode, Picture, decode
-from resnetfea.features.listing import shown
+from resnetfea.features.bad_image import BadImage
+from resnetfea.features.images import Decode, Picture, decode
+from resnetfea.features.source import Content, Source
 from resnetfea.features.store import Failure, Row
 from resnetfea.weights import Recipe
 
@@ -35,7 +35,7 @@ class Decoded(NamedTuple):
 
 
 def results(
-    base: bytes,
+    source: Source,
     names: Iterable[bytes],
     *,
     recipe: Recipe,
@@ -47,8 +47,8 @@ def results(
     """A row or a failure for each name, in order.
 
     Args:
-        base: folder that names are relative to.
-        names: of image files.
+        source: where the images are.
+        names: some of the source's.
         recipe: how pixels become the input.
         engine: runs the network.
         decoders: where pictures are decoded.
@@ -58,11 +58,11 @@ def results(
     seen: deque[Decoded | Failure] = deque()  # decoded, not given out yet
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
-        for name, picture in _decoded(base, names, recipe, decoders, ahead, mode):
+        for name, picture in _decoded(source, names, recipe, decoders, ahead, mode):
             if isinstance(picture, BadImage):
-                seen.append(Failure(shown(name), str(picture)))
+                seen.append(Failure(source.shown(name), picture.kind, picture.reason))
             else:
-                seen.append(Decoded(shown(name), picture.width, picture.height))
+                seen.append(Decoded(source.shown(name), picture.width, picture.height))
                 yield picture.pixels
 
     for features in engine.features(pictures()):
@@ -73,24 +73,24 @@ def results(
 
 
 def _decoded(
-    base: bytes, names: Iterable[bytes], recipe: Recipe, decoders: Executor, ahead: int, mode: Decode
+    source: Source, names: Iterable[bytes], recipe: Recipe, decoders: Executor, ahead: int, mode: Decode
 ) -> Iterator[tuple[bytes, Picture | BadImage]]:
     """Each name with its picture, or with why there is none."""
-    source = iter(names)
+    waiting = iter(names)
     running: deque[tuple[bytes, Future[Picture | BadImage]]] = deque()
 
     def start(some: Iterable[bytes]) -> None:
-        running.extend((name, decoders.submit(_try, os.path.join(base, name), recipe, mode)) for name in some)
+        running.extend((name, decoders.submit(_try, source.content(name), recipe, mode)) for name in some)
 
-    start(islice(source, ahead))
+    start(islice(waiting, ahead))
     while running:
         name, future = running.popleft()
-        start(islice(source, 1))
+        start(islice(waiting, 1))
         yield name, future.result()
 
 
-def _try(path: bytes, recipe: Recipe, mode: Decode) -> Picture | BadImage:
+def _try(content: Content, recipe: Recipe, mode: Decode) -> Picture | BadImage:
     try:
-        return decode(path, recipe, mode)
+        return decode(content, recipe, mode)
     except BadImage as bad:
         return bad

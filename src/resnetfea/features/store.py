@@ -28,7 +28,7 @@ MANIFEST, FAILURES, INPUTS = "manifest.json", "failures.parquet", ".inputs"
 PARTIAL = ".partial"
 SHARD = re.compile(r"features-\d{5,}\.parquet")
 GROUP_ROWS = 1024  # rows of one row group, so that a shard of any size needs little memory
-FAILURE_SCHEMA = pa.schema([("path", pa.string()), ("reason", pa.string())])
+FAILURE_SCHEMA = pa.schema([("path", pa.string()), ("kind", pa.string()), ("reason", pa.string())])
 
 
 class Row(NamedTuple):
@@ -41,9 +41,10 @@ class Row(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """One image that has none, and why."""
+    """One image that has none, and why (bad_image.py)."""
 
     path: str
+    kind: str
     reason: str
 
 

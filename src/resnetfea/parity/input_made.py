@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from resnetfea.engine.layers import normalised
 from resnetfea.errors import ResnetFeaError
-from resnetfea.features.images import BadImage
+from resnetfea.features.bad_image import BadImage
 from resnetfea.parity import pixels, resizing
 from resnetfea.parity.trace import Trace
 from resnetfea.weights import Recipe, Weights

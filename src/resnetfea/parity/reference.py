@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from resnetfea.engine.layers import fixed_size, normalised
 from resnetfea.errors import ResnetFeaError
-from resnetfea.features.images import BadImage, decode
+from resnetfea.features.bad_image import BadImage
+from resnetfea.features.images import decode
+from resnetfea.features.source import file
 from resnetfea.network.build import fpn_of, loaded
 from resnetfea.parity import steps, trace
 from resnetfea.parity.onnx_run import outputs
@@ -146,6 +148,6 @@ def _picture(image: Path | None, recipe: Recipe, size: tuple[int, int] | None) -
     if size is not None and fixed_size(recipe) != size:
         recipe = replace(recipe, resize=size, crop=None)
     try:
-        return decode(image, recipe).pixels
+        return decode(file(image), recipe).pixels
     except BadImage as error:
         raise ResnetFeaError(f"{image}: {error}") from error

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnetfea.features.images import FILTERS, decode, resized_size
+from resnetfea.features.source import file
 from resnetfea.weights import Recipe
 
 Pixels = NDArray[np.uint8]
@@ -29,7 +30,7 @@ def pictures(photo: Path, size: tuple[int, int], recipe: Recipe) -> Iterator[tup
     Raises:
         BadImage: the photo is none.
     """
-    whole = decode(photo, replace(recipe, resize=None, crop=None)).pixels
+    whole = decode(file(photo), replace(recipe, resize=None, crop=None)).pixels
     for resize, crop in _geometries(whole.shape, size, recipe):
         changed = {
             name: value for name, value in (("resize", resize), ("crop", crop)) if value != getattr(recipe, name)
