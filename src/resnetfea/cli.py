@@ -19,6 +19,7 @@ from resnetfea.cli_diagnose import diagnose
 from resnetfea.cli_doctor import doctor
 from resnetfea.cli_output import SOME_FAILED, OfflineOption, errors, number, show, text
 from resnetfea.cli_verify import trace_script, verify
+from resnetfea.errors import printable
 
 app = typer.Typer(
     name="resnetfea",
@@ -95,6 +96,12 @@ def extract(
         int | None, typer.Option(min=1, help="Images of one Parquet file.", show_default="1024; of whole maps 64")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="As --resume, and go through the failures again.")
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="As --resume, and take in what is new in SRC, as further files.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run in OUT first.")] = False,
     offline: OfflineOption = False,
 ) -> None:
@@ -109,17 +116,23 @@ def extract(
       resnetfea extract photos/ -o features/
       resnetfea extract photos/ -o features/ --weights imagenet --layers c5
       resnetfea extract photos/ -o features/ --resume
+      resnetfea extract photos/ -o features/ --update --retry-failed
       resnetfea extract photos/ -o maps/ --pool none
 
-    Exit codes: 0 all done; 1 a fatal error; 2 wrong usage; 3 done, but some images failed; 130 interrupted.
+    Exit codes: 0 all done; 1 a fatal error; 2 wrong usage; 3 done, but some images failed; 130 interrupted, 143 by
+    SIGTERM.
     """
+    resume = resume or retry_failed or update
     if resume and overwrite:
-        raise typer.BadParameter("--resume and --overwrite exclude each other", param_hint="--resume")
+        raise typer.BadParameter(
+            "it starts anew, so not with --resume, --retry-failed, --update", param_hint="--overwrite"
+        )
     for flag, given in (("--min-cosine", min_cosine), ("--calibration", calibration)):
         if given is not None and precision not in (Precision.int8, Precision.auto):
             raise typer.BadParameter(f"{flag} is for --precision int8 or auto", param_hint=flag)
     wanted = _layers(layers)
     with errors():
+        from resnetfea.engine.precision import MIN_COSINE
         from resnetfea.features.extract import extract as run
         from resnetfea.features.progress import bar, download_bar
         from resnetfea.weights import read
@@ -138,16 +151,23 @@ def extract(
                 pool=pool.value,
                 engine=engine.value,
                 precision=precision.value,
-                **({} if min_cosine is None else {"min_cosine": min_cosine}),
+                min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
                 calibration=calibration,
                 decode=decode.value,
                 batch=batch,
                 workers=workers,
                 shard_size=shard_size,
                 existing="resume" if resume else "overwrite" if overwrite else "refuse",
+                retry_failed=retry_failed,
+                update=update,
                 progress=progress,
             )
     typer.echo(f"{text(out)}/features-*.parquet: {number(done.images, 'image')} in {number(done.shards, 'file')}")
+    if done.new:
+        typer.echo(f"{number(done.new, 'image')} new in {text(source)}")
+    if done.vanished:
+        some = ", ".join(done.some) + (", ..." if done.vanished > len(done.some) else "")
+        typer.echo(printable(f"{done.vanished} not in {text(source)} any more, kept in OUT: {some}"))
     if done.done:
         rate = f"{number(done.done, 'image')} in {done.seconds:.1f} s, {done.done / done.seconds:.1f} a second"
         typer.echo(f"this run: {rate}, after {done.start:.1f} s to start")

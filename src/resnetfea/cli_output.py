@@ -16,7 +16,8 @@ from resnetfea.errors import ResnetFeaError, printable
 
 SHOWN = 6  # names of a long list that a person gets to see
 OfflineOption = Annotated[bool, typer.Option("--offline", help="Download nothing; make no connection at all.")]
-FATAL, SOME_FAILED, INTERRUPTED = 1, 3, 130  # 2, wrong usage, is typer's own
+FATAL, SOME_FAILED = 1, 3  # 2, wrong usage, is typer's own
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # as shells count
 
 
 def text(path: Path | str) -> str:
@@ -42,19 +43,31 @@ def show(facts: dict[str, Any], as_json: bool) -> None:
         typer.echo(f"{name:24} {printable(str(value))}")
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: through all `finally`."""
+
+
 @contextmanager
 def errors(out: Path | None = None) -> Iterator[None]:
-    """A user's mistake, a full disk, and Ctrl-C become one line and an exit code; a bug keeps its traceback."""
+    """A user's mistake, a full disk, Ctrl-C and SIGTERM become one line and an exit code; a bug keeps its traceback."""
     try:
+        signal.signal(signal.SIGTERM, _terminated)
         yield
     except ResnetFeaError as error:
         _stop(str(error), FATAL)
     except OSError as error:
         file = error.filename or out
         _stop(f"{file}: {error.strerror or error}{_kept(out)}" if file else str(error), FATAL)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the message
-        _stop(f"interrupted{_kept(out)}", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)  # a second one must not cut the message
+        terminated = isinstance(stop, _Terminated)
+        what, code = ("terminated", TERMINATED) if terminated else ("interrupted", INTERRUPTED)
+        _stop(f"{what}{_kept(out)}", code)
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise _Terminated
 
 
 def _kept(out: Path | None) -> str:

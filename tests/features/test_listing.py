@@ -13,7 +13,6 @@ from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing
 from resnetfea.features.bad_image import BadImage
 from resnetfea.features.images import decode
-from resnetfea.features.inputs import spooled
 from resnetfea.features.source import file
 from resnetfea.weights.recipe import TORCHVISION
 
@@ -156,13 +155,8 @@ def test_lists_of_windows_editors(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("content", ["a.jpg\n".encode("utf-16"), b"a.jpg\n\xe9.jpg\n", b"a\0b.jpg\n"])
 def test_a_list_that_is_not_utf_8_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "list.txt").write_bytes(content)
-    found = listing.images(tmp_path / "list.txt")
-    with (
-        pytest.raises(ResnetFeaError, match=r"list\.txt: cannot be read as a UTF-8 list"),
-        spooled(found.names(), tmp_path / ".inputs"),
-    ):
-        pass
-    assert not (tmp_path / ".inputs").exists()
+    with pytest.raises(ResnetFeaError, match=r"list\.txt: cannot be read as a UTF-8 list"):
+        names(tmp_path / "list.txt")
 
 
 def test_one_image(tmp_path: Path) -> None:
@@ -178,15 +172,3 @@ def test_nothing_to_list(tmp_path: Path) -> None:
     for wrong in ("missing", "missing.jpg", "missing.txt", "movie.mp4"):
         with pytest.raises(ResnetFeaError, match=wrong):
             listing.images(tmp_path / wrong)
-
-
-def test_the_spool_gives_the_names_back_in_parts(tmp_path: Path) -> None:
-    given = [b"a", b"\xff\n.jpg", b"x" * 5000] * 500  # 2.5 MB: more than one block
-    with spooled(iter(given), tmp_path / ".inputs") as inputs:
-        assert inputs.count == 1500
-        parts = list(inputs.parts(7))
-    assert [len(part) for part in parts] == [7] * 214 + [2]
-    assert [name for part in parts for name in part] == given
-    assert not (tmp_path / ".inputs").exists()
-    with spooled(iter(given[1:] + given[:1]), tmp_path / ".inputs") as other:
-        assert other.sha256 != inputs.sha256

@@ -1,6 +1,5 @@
 """Rows and failures in the order of the names, whatever the pattern, with a bounded look-ahead."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnetfea.engine.layers import Maps
-from resnetfea.features import engines, listing
+from resnetfea.features import engines
 from resnetfea.features import extract as extracting
 from resnetfea.features.pipeline import results
+from resnetfea.features.source import Named, file
 from resnetfea.features.store import Failure, Row
 from resnetfea.weights import read
 from resnetfea.weights.recipe import TORCHVISION
@@ -56,6 +56,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def named(folder: Path, names: Iterable[str]) -> Iterator[Named]:
+    return (Named(name, file(folder / name)) for name in names)
+
+
 @settings(max_examples=80, deadline=None)
 @given(pattern=st.lists(st.booleans(), max_size=30), ahead=st.integers(1, 9), engine_ahead=st.integers(0, 7))
 @example(pattern=[False] * 30, ahead=2, engine_ahead=3)
@@ -68,8 +72,7 @@ def test_each_name_once_in_order_with_its_own_features(
         engine = ChannelMeans(engine_ahead)
         got = list(
             results(
-                listing.images(pictures),
-                map(os.fsencode, names),
+                named(pictures, names),
                 recipe=AS_IS,
                 engine=engine,
                 decoders=decoders,
@@ -89,15 +92,15 @@ def test_each_name_once_in_order_with_its_own_features(
 def test_names_are_taken_no_further_ahead_than_told(pictures: Path) -> None:
     taken = 0
 
-    def names() -> Iterator[bytes]:
+    def names() -> Iterator[str]:
         nonlocal taken
         for _ in range(300):
             taken += 1
-            yield b"7.png"
+            yield "7.png"
 
     with ThreadPoolExecutor(2) as decoders:
         engine = ChannelMeans(3)
-        stream = results(listing.images(pictures), names(), recipe=AS_IS, engine=engine, decoders=decoders, ahead=4)
+        stream = results(named(pictures, names()), recipe=AS_IS, engine=engine, decoders=decoders, ahead=4)
         for given_out, _ in enumerate(stream, start=1):
             assert taken <= given_out + 3 + 4 + 1
             assert engine.taken <= given_out + 3
@@ -112,9 +115,7 @@ def test_an_engines_error_comes_through(pictures: Path) -> None:
             yield
 
     with ThreadPoolExecutor(1) as decoders, pytest.raises(RuntimeError, match="device is gone"):
-        list(
-            results(listing.images(pictures), [b"1.png"] * 9, recipe=AS_IS, engine=Broken(), decoders=decoders, ahead=2)
-        )
+        list(results(named(pictures, ["1.png"] * 9), recipe=AS_IS, engine=Broken(), decoders=decoders, ahead=2))
 
 
 def test_one_stream_for_all_shards(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

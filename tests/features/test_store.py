@@ -158,8 +158,14 @@ def test_what_is_no_manifest_is_said_so(tmp_path: Path, content: str) -> None:
         store.read_manifest(tmp_path)
 
 
-OURS = ["manifest.json", "failures.parquet", "features-00000.parquet", "features-123456.parquet"]
-HALF_DONE = [".inputs", ".manifest.json.partial", ".failures.parquet.partial", ".features-00001.parquet.partial"]
+OURS = [".inputs", "manifest.json", "failures.parquet", "features-00000.parquet", "features-123456.parquet"]
+HALF_DONE = [
+    ".listed",
+    ".new",
+    ".manifest.json.partial",
+    ".failures.parquet.partial",
+    ".features-00001.parquet.partial",
+]
 FOREIGN = ["features-cats.parquet", "features-1.parquet", ".bashrc", "x.partial", ".x.partial", "features-00000.csv"]
 
 

@@ -24,6 +24,7 @@ from resnetfea.engine import cores
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, listing
 from resnetfea.features.pipeline import results
+from resnetfea.features.source import Named, file
 from resnetfea.features.store import Failure
 from resnetfea.weights import read
 
@@ -51,9 +52,12 @@ def _main() -> None:
         with ThreadPoolExecutor(threads) as decoders:
             options: dict[str, Any] = {"recipe": weights.recipe, "engine": engine, "decoders": decoders}
 
+            def named(path: bytes) -> Named:
+                return Named("", file(path))
+
             def run(pictures: int) -> int:
                 """How many of them are images."""
-                rows = results(photos, islice(around, pictures), ahead=2 * threads, **options)
+                rows = results(map(named, islice(around, pictures)), ahead=2 * threads, **options)
                 return sum(not isinstance(one, Failure) for one in rows)
 
             run(2 * threads)  # then the network is compiled, and all threads are there

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.features.store import MANIFEST, half_done, ours, read_manifest
+from resnetfea.features.store import INPUTS, MANIFEST, half_done, ours, read_manifest
 
 Existing = Literal["refuse", "resume", "overwrite"]
 
@@ -31,18 +31,18 @@ def opened(folder: Path, existing: Existing) -> Iterator[dict[str, Any] | None]:
         _tidy(folder)  # of a run that was killed
         try:
             yield before
-        except BaseException:
+        finally:
+            _tidy(folder)
             if made and not (folder / MANIFEST).exists():  # nothing was begun
-                _tidy(folder)
                 with suppress(OSError):
                     folder.rmdir()
-            raise
 
 
 def _tidy(folder: Path) -> None:
-    """Remove what is there only while a run goes on."""
+    """Remove what no run goes on with: half-made files, and a list of images without a manifest."""
+    begun = (folder / MANIFEST).exists()
     for path in list(folder.iterdir()):
-        if half_done(path):
+        if half_done(path) or (path.name == INPUTS and not begun):
             path.unlink(missing_ok=True)
 
 
@@ -57,7 +57,7 @@ def remove_run(folder: Path) -> None:
 def _checked(folder: Path, existing: Existing) -> dict[str, Any] | None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ResnetFeaError(f"{folder}: cannot be written; choose another output folder")
-    held = [path for path in sorted(folder.iterdir()) if not half_done(path)]
+    held = [path for path in sorted(folder.iterdir()) if not half_done(path) and path.name != INPUTS]
     if not held:
         return None
     if existing == "resume":

@@ -1,10 +1,12 @@
-"""The run's list of images, fixed on disk when the run begins: constant memory, and the same list until its end."""
+"""The list of images that a run, or an update of it, goes through: fixed on disk when it begins, until it ends.
+
+So a kill, a photo that vanishes and one that comes in meanwhile change nothing, and memory holds a piece of it at most.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,7 +17,7 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Inputs:
-    """A spooled list: its file, length, and digest."""
+    """A list on disk: its file, length, and digest."""
 
     path: Path
     count: int
@@ -41,16 +43,24 @@ class Inputs:
             yield part
 
 
-@contextmanager
-def spooled(names: Iterator[bytes], path: Path) -> Iterator[Inputs]:
-    """Write the names to a file, and say how many they are and which. The file is gone behind the block."""
-    try:
-        count, digest = 0, hashlib.sha256()
-        with path.open("wb") as file:
-            for name in names:
-                count += 1
-                digest.update(name + END)
-                file.write(name + END)
-        yield Inputs(path, count, digest.hexdigest())
-    finally:
-        path.unlink(missing_ok=True)
+def written(names: Iterable[bytes], path: Path) -> Inputs:
+    """Names to a new file."""
+    count, digest = 0, hashlib.sha256()
+    with path.open("wb") as file:
+        for name in names:
+            count += 1
+            digest.update(name + END)
+            file.write(name + END)
+    return Inputs(path, count, digest.hexdigest())
+
+
+def found(path: Path) -> Inputs | None:
+    """The list of an earlier process; None where it left none."""
+    if not path.is_file():
+        return None
+    listed = Inputs(path, 0, "")
+    count, digest = 0, hashlib.sha256()
+    for name in listed.names():
+        count += 1
+        digest.update(name + END)
+    return Inputs(path, count, digest.hexdigest())

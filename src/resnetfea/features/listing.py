@@ -21,6 +21,16 @@ class Files:
     where: str
     base: bytes
     listed: Callable[[], Iterator[bytes]]
+    fixed: bool = False
+
+    def check(self) -> None:
+        try:
+            with os.scandir(self.base or b".") as entries:
+                if next(entries, None) is not None:
+                    return
+        except OSError:
+            pass
+        raise ResnetFeaError(f"{self.where}: it is gone, or empty now; was it unmounted?")
 
     def names(self) -> Iterator[bytes]:
         return self.listed()
@@ -51,9 +61,9 @@ def images(source: str | Path) -> Source:
     if not os.path.isfile(path):
         raise ResnetFeaError(f"{source}: no such folder or file; give a folder of images, a .txt list, or an image")
     if path.lower().endswith(SUFFIXES):
-        return Files(where, os.path.dirname(path), partial(iter, [os.path.basename(path)]))
+        return Files(where, os.path.dirname(path), partial(iter, [os.path.basename(path)]), fixed=True)
     if path.lower().endswith(b".txt"):
-        return Files(where, os.path.dirname(path), partial(_listed, Path(source)))
+        return Files(where, os.path.dirname(path), partial(_listed, Path(source)), fixed=True)
     raise ResnetFeaError(f"{source}: neither a folder, nor a .txt list, nor an image by its suffix")
 
 

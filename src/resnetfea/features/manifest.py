@@ -13,7 +13,7 @@ from resnetfea.weights import Weights
 
 FORMAT = 2  # of OUT; raised when an old run can't be resumed by a newer program
 OF_QUALITY = ("kept_in_float", "worst_cosine")
-RESULTS = ("complete", "images", "failures", "shards", *OF_QUALITY)  # not what a run is made from
+RESULTS = ("complete", "images", "failures", "shards", "lists", *OF_QUALITY)  # not what a run is made from
 
 
 def facts_of(weights: Weights) -> dict[str, Any]:

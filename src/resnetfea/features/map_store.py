@@ -32,6 +32,13 @@ class MapStore(Store):
     def _type(self, layer: str) -> pa.DataType:
         return pa.struct([("shape", SHAPE), ("data", DATA)])
 
+    def _features(self, column: pa.Array) -> list[NDArray[np.float32]]:
+        shapes, data = column.field("shape").to_pylist(), column.field("data")
+        return [
+            np.frombuffer(whole.as_buffer(), "<f4").reshape(shape)  # (C, H, W)
+            for shape, whole in zip(shapes, data, strict=True)
+        ]
+
     def _column(self, rows: list[Row], layer: str) -> pa.Array:
         (row,) = rows
         whole = np.ascontiguousarray(row.features[layer], "<f4")  # (C, H, W)

@@ -1,4 +1,4 @@
-"""Names in, rows and failures out, in the same order: decoding threads ahead, the engine behind them."""
+"""Images in, rows and failures out, in the same order: decoding threads ahead, the engine behind them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from resnetfea.engine.layers import Maps
 from resnetfea.features.bad_image import BadImage
 from resnetfea.features.images import Decode, Picture, decode
-from resnetfea.features.source import Content, Source
+from resnetfea.features.source import Content, Named
 from resnetfea.features.store import Failure, Row
 from resnetfea.weights import Recipe
 
@@ -35,8 +35,7 @@ class Decoded(NamedTuple):
 
 
 def results(
-    source: Source,
-    names: Iterable[bytes],
+    images: Iterable[Named],
     *,
     recipe: Recipe,
     engine: Engine,
@@ -44,11 +43,10 @@ def results(
     ahead: int,
     mode: Decode = "exact",
 ) -> Iterator[Row | Failure]:
-    """A row or a failure for each name, in order.
+    """A row or a failure for each image, in order.
 
     Args:
-        source: where the images are.
-        names: some of the source's.
+        images: their names and where their bytes are.
         recipe: how pixels become the input.
         engine: runs the network.
         decoders: where pictures are decoded.
@@ -58,11 +56,11 @@ def results(
     seen: deque[Decoded | Failure] = deque()  # decoded, not given out yet
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
-        for name, picture in _decoded(source, names, recipe, decoders, ahead, mode):
+        for path, picture in _decoded(images, recipe, decoders, ahead, mode):
             if isinstance(picture, BadImage):
-                seen.append(Failure(source.shown(name), picture.kind, picture.reason))
+                seen.append(Failure(path, picture.kind, picture.reason))
             else:
-                seen.append(Decoded(source.shown(name), picture.width, picture.height))
+                seen.append(Decoded(path, picture.width, picture.height))
                 yield picture.pixels
 
     for features in engine.features(pictures()):
@@ -73,20 +71,20 @@ def results(
 
 
 def _decoded(
-    source: Source, names: Iterable[bytes], recipe: Recipe, decoders: Executor, ahead: int, mode: Decode
-) -> Iterator[tuple[bytes, Picture | BadImage]]:
-    """Each name with its picture, or with why there is none."""
-    waiting = iter(names)
-    running: deque[tuple[bytes, Future[Picture | BadImage]]] = deque()
+    images: Iterable[Named], recipe: Recipe, decoders: Executor, ahead: int, mode: Decode
+) -> Iterator[tuple[str, Picture | BadImage]]:
+    """Each path with its picture, or with why there is none."""
+    waiting = iter(images)
+    running: deque[tuple[str, Future[Picture | BadImage]]] = deque()
 
-    def start(some: Iterable[bytes]) -> None:
-        running.extend((name, decoders.submit(_try, source.content(name), recipe, mode)) for name in some)
+    def start(some: Iterable[Named]) -> None:
+        running.extend((one.path, decoders.submit(_try, one.content, recipe, mode)) for one in some)
 
     start(islice(waiting, ahead))
     while running:
-        name, future = running.popleft()
+        path, future = running.popleft()
         start(islice(waiting, 1))
-        yield name, future.result()
+        yield path, future.result()
 
 
 def _try(content: Content, recipe: Recipe, mode: Decode) -> Picture | BadImage:

@@ -19,6 +19,13 @@ class Place(NamedTuple):
 Content = Place | Callable[[], bytes]  # what must be fetched raises BadImage where it can't be had
 
 
+class Named(NamedTuple):
+    """An image: its path as the tables have it, and where its bytes are."""
+
+    path: str
+    content: Content
+
+
 def file(path: str | bytes | Path) -> Place:
     """All of a file."""
     return Place(os.fsencode(path))
@@ -30,6 +37,17 @@ class Source(Protocol):
     @property
     def where(self) -> str:
         """What the user gave, absolute: for people and the manifest."""
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it lists what somebody wrote down, an archive or a list, and not what happens to lie in a folder."""
+
+    def check(self) -> None:
+        """Asked when images are missing: is the source itself still there?
+
+        Raises:
+            ResnetFeaError: it is not.
+        """
 
     def names(self) -> Iterator[bytes]:
         """All of them, always in the same order, in memory that does not grow with them. None holds a zero byte.

@@ -1,15 +1,16 @@
 """The folder that holds the features: Parquet shards, failures, and the manifest that commits them.
 
-While a run goes on, OUT holds finished shards, manifest.json with complete=false, and files whose names begin with a
-dot. A shard carries its own failures in its metadata, so that one rename commits both. Nothing is ever half-written
-under a final name: temporary name in the same folder, flush, fsync, rename, fsync of the folder.
+While a run goes on, OUT holds finished shards, manifest.json with complete=false, the list of images, and files whose
+names begin with a dot. A shard carries its own failures in its metadata, with their places among its images, so that
+one rename commits both, and failures alone can be tried again. Nothing is ever half-written under a final name:
+temporary name in the same folder, flush, fsync, rename, fsync of the folder.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -24,7 +25,9 @@ from resnetfea.errors import ResnetFeaError
 from resnetfea.features.writeback import writeback
 
 FAILURES_KEY = b"resnetfea.failures"
-MANIFEST, FAILURES, INPUTS = "manifest.json", "failures.parquet", ".inputs"
+MANIFEST, FAILURES = "manifest.json", "failures.parquet"
+INPUTS = ".inputs"  # the list of images, while a run goes on
+LISTED, NEW = ".listed", ".new"  # what the source lists now, and what of it is new
 PARTIAL = ".partial"
 SHARD = re.compile(r"features-\d{5,}\.parquet")
 GROUP_ROWS = 1024  # rows of one row group, so that a shard of any size needs little memory
@@ -72,7 +75,7 @@ class Store:
 
     def write_shard(self, index: int, results: Iterable[Row | Failure]) -> None:
         """One finished shard: its rows, and its failures beside them."""
-        failures: list[Failure] = []
+        failures: list[tuple[int, Failure]] = []
         with (
             _committed(self.shard(index)) as path,
             path.open("wb") as file,
@@ -80,9 +83,9 @@ class Store:
             _writer(file, self.schema) as writer,
         ):
             rows: list[Row] = []
-            for result in results:
+            for place, result in enumerate(results):
                 if isinstance(result, Failure):
-                    failures.append(result)
+                    failures.append((place, result))
                     continue
                 rows.append(result)
                 if len(rows) == self.group_rows:
@@ -91,7 +94,9 @@ class Store:
                     go_on()
             if rows:
                 writer.write_table(self._table(rows))
-            writer.add_key_value_metadata({FAILURES_KEY: json.dumps(failures).encode()})
+            writer.add_key_value_metadata(
+                {FAILURES_KEY: json.dumps([[place, *failure] for place, failure in failures]).encode()}
+            )
 
     def finished(self, index: int, images: int) -> bool:
         """Whether the index-th shard is there, for as many images. One that can't be read is not: it is made again."""
@@ -100,6 +105,26 @@ class Store:
             return int(footer.num_rows) + len(_failures(footer)) == images
         except (OSError, ValueError):  # missing; cut short (pyarrow.ArrowInvalid is a ValueError)
             return False
+
+    def failed(self, index: int) -> dict[int, Failure]:
+        """A finished shard's failures, by their place among its images."""
+        return dict(_failures(self._footer(index)))
+
+    def paths(self, index: int) -> Iterator[str]:
+        """Of all images of a finished shard: those of the rows, then those of the failures."""
+        with self.shard(index).open("rb") as file:
+            for batch in pq.ParquetFile(file).iter_batches(self.group_rows, columns=["path"]):
+                yield from batch["path"].to_pylist()
+        yield from (failure.path for failure in self.failed(index).values())
+
+    def mended(self, index: int, again: Iterator[Row | Failure]) -> Iterator[Row | Failure]:
+        """A finished shard's results in their order, with what `again` gives in place of each failure."""
+        footer = self._footer(index)
+        failed = dict(_failures(footer))
+        with self.shard(index).open("rb") as file:  # stays this file where another takes its name
+            rows = self._rows(pq.ParquetFile(file))
+            for place in range(footer.num_rows + len(failed)):
+                yield next(again) if place in failed else next(rows)
 
     def finish(self, shards: int, manifest: dict[str, Any]) -> tuple[int, int]:
         """Gather the failures, then commit the run by its manifest. Gives rows and failures."""
@@ -114,11 +139,12 @@ class Store:
                 failures = _failures(footer)
                 rows, failed = rows + footer.num_rows, failed + len(failures)
                 if failures:
-                    columns = [pa.array(column, pa.string()) for column in zip(*failures, strict=True)]
+                    told = zip(*(failure for _, failure in failures), strict=True)
+                    columns = [pa.array(column, pa.string()) for column in told]
                     writer.write_table(pa.Table.from_arrays(columns, schema=FAILURE_SCHEMA))
         counts = {"images": rows, "failures": failed, "shards": shards}
-        (self.folder / INPUTS).unlink(missing_ok=True)
         write_manifest(self.folder, {**manifest, **counts, "complete": True})
+        (self.folder / INPUTS).unlink(missing_ok=True)  # behind the manifest: nobody needs it any more
         return rows, failed
 
     def _footer(self, index: int) -> Any:
@@ -136,6 +162,17 @@ class Store:
 
     def _type(self, layer: str) -> pa.DataType:
         return pa.list_(pa.float32(), self.channels[layer])
+
+    def _rows(self, file: pq.ParquetFile) -> Iterator[Row]:
+        for batch in file.iter_batches(self.group_rows):
+            columns = {layer: self._features(batch[layer]) for layer in self.channels}
+            told = (batch[name].to_pylist() for name in ("path", "width", "height"))
+            for index, (path, width, height) in enumerate(zip(*told, strict=True)):
+                yield Row(path, width, height, {layer: column[index] for layer, column in columns.items()})
+
+    def _features(self, column: pa.Array) -> list[NDArray[np.float32]]:
+        """A layer's, of each row."""
+        return list(np.asarray(column.flatten()).reshape(len(column), -1))  # (N, C)
 
     def _column(self, rows: list[Row], layer: str) -> pa.Array:
         flat = np.concatenate([row.features[layer] for row in rows])
@@ -171,18 +208,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def ours(path: Path) -> bool:
     """Whether a file in OUT is one that a run writes."""
-    return path.name in (MANIFEST, FAILURES) or SHARD.fullmatch(path.name) is not None or half_done(path)
+    return path.name in (MANIFEST, FAILURES, INPUTS) or SHARD.fullmatch(path.name) is not None or half_done(path)
 
 
 def half_done(path: Path) -> bool:
     """Whether a file in OUT is one that is only there while a run goes on."""
-    if path.name == INPUTS:
+    if path.name in (LISTED, NEW):
         return True
     return path.name.endswith(PARTIAL) and ours(path.with_name(path.name.removeprefix(".").removesuffix(PARTIAL)))
 
 
-def _failures(footer: Any) -> list[list[str]]:
-    return list(json.loads((footer.metadata or {}).get(FAILURES_KEY, b"[]")))
+def _failures(footer: Any) -> list[tuple[int, Failure]]:
+    """Of a shard, with their places."""
+    told = json.loads((footer.metadata or {}).get(FAILURES_KEY, b"[]"))
+    return [(place, Failure(*failure)) for place, *failure in told]
 
 
 def _committed(final: Path) -> AbstractContextManager[Path]:

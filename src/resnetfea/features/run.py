@@ -1,0 +1,194 @@
+"""One run of extract: what is left to do, doing it, and committing it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnetfea.engine.precision import INT8_FORMAT, Calibration, Quality
+from resnetfea.errors import ResnetFeaError
+from resnetfea.features import calibration_photos, engines, listing, manifest, plan, store
+from resnetfea.features.engines import ReadyEngine
+from resnetfea.features.folder import remove_run
+from resnetfea.features.plan import Job, News, Plan
+from resnetfea.features.source import Source
+from resnetfea.features.store import Failure, Row, Store
+from resnetfea.features.work import Work
+
+Progress = Callable[[int, int], None]  # told of images done, and images in all
+
+
+class Summary(NamedTuple):
+    """What a run did.
+
+    images, failures, shards: all that OUT holds.
+    done: images that this run saw.
+    start: seconds until the network was ready; seconds: from then to the end.
+    quality: what int8 lost on its calibration photos; None of other precisions, and where nothing was left to do.
+    new: images that an update took in. vanished: images of OUT that the source lists no more; some: a few of them.
+    """
+
+    images: int
+    failures: int
+    shards: int
+    done: int
+    start: float
+    seconds: float
+    quality: Quality | None
+    new: int
+    vanished: int
+    some: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One call of extract()."""
+
+    source: Source
+    work: Work
+    calibration: str | Path | None
+    target: Store
+    shard_size: int
+    retry_failed: bool
+    progress: Progress
+    began: float = field(default_factory=time.monotonic)
+
+    def anew(self, *, overwrite: bool) -> Summary:
+        """From the beginning."""
+        planned = plan.new(self.target.folder, self.source, self.shard_size)
+        if not planned.images:
+            kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
+            raise ResnetFeaError(f"{self.source.where}: no images in it (looked for {kinds}, in sub-folders too)")
+        work, network = replace(self.work, photos=self._photos(planned)), None
+        if work.precision == "auto":
+            network = work.network()
+            work = replace(work, precision=network.precision)
+        jobs = planned.jobs(self.target, anew=overwrite, retry=False)
+        return self._go(work, planned, jobs, self._facts(work), network, overwrite=overwrite)
+
+    def again(self, before: dict[str, Any], news: News) -> Summary:
+        """Where an earlier run stopped, whichever it was, as its manifest has it.
+
+        int8 is what was measured then: no photo is looked at again, unless the cache has lost what came of it.
+        """
+        work = self.work
+        if work.precision == "auto":
+            work = replace(work, precision=before["precision"])
+        if self.calibration is not None:
+            work = replace(work, photos=self._photos(None))
+        elif self._measures and (identity := before.get("calibration")):
+            work = replace(work, photos=Calibration(identity, lambda: self._same_photos(planned, identity)))
+        facts = self._facts(work)
+        manifest.check_same(self.target.folder, before, facts)
+        planned = plan.resumed(self.target.folder, before, self.source, self.target, news)
+        facts |= {name: before[name] for name in manifest.OF_QUALITY if name in before}
+        jobs = planned.jobs(self.target, anew=False, retry=self.retry_failed)
+        return self._go(work, planned, jobs, facts, None, overwrite=False)
+
+    def _go(
+        self,
+        work: Work,
+        planned: Plan,
+        jobs: list[Job],
+        facts: dict[str, Any],
+        network: ReadyEngine | None,
+        *,
+        overwrite: bool,
+    ) -> Summary:
+        """Do the jobs, and commit the run."""
+        target, todo = self.target, sum(job.todo for job in jobs)
+        ready = time.monotonic()
+        facts |= {"lists": planned.lists}
+        if jobs:
+            network = network or work.network()  # before OUT is touched
+            facts |= manifest.facts_of_quality(network.quality)
+            if overwrite:
+                remove_run(target.folder)
+            planned = planned.committed(target.folder)
+            store.write_manifest(target.folder, {"complete": False, **facts})
+            self.progress(planned.images - todo, planned.images)
+            network.prepare()
+            ready = time.monotonic()
+            names = chain.from_iterable(planned.names(jobs, target))
+            with work.results(network, names) as some:  # one stream: nothing stands still while a shard is finished
+                stream = self._watched(some, planned.images - todo, planned.images)
+                for job in jobs:
+                    target.write_shard(job.shard, _of(job, islice(stream, job.todo), target))
+        rows, failed = target.finish(len(planned.shards()), facts)
+        return Summary(
+            images=rows,
+            failures=failed,
+            shards=len(planned.shards()),
+            done=todo,
+            start=ready - self.began,
+            seconds=time.monotonic() - ready,
+            quality=network.quality if network else None,
+            new=planned.new,
+            vanished=planned.vanished,
+            some=planned.some,
+        )
+
+    @property
+    def _measures(self) -> bool:
+        return self.work.precision in ("int8", "auto")
+
+    def _facts(self, work: Work) -> dict[str, Any]:
+        """What the run is made from, for its manifest."""
+        return {
+            "format": manifest.FORMAT,
+            "source": self.source.where,
+            **manifest.facts_of(work.weights),
+            "layers": list(work.layers),
+            "pool": work.pool,
+            "precision": work.precision,
+            "calibration": work.photos.identity if work.photos else None,
+            "min_cosine": work.min_cosine if self._measures else None,
+            "int8_format": INT8_FORMAT if self._measures else None,
+            "decode": work.decode,
+            "engine": work.engine,
+            "engine_version": engines.version(work.engine),
+            "shard_size": self.shard_size,
+        }
+
+    def _photos(self, planned: Plan | None) -> Calibration | None:
+        """What int8 and auto are measured on: the user's, or some of the run's own."""
+        if not self._measures:
+            return None
+        recipe, mode = self.work.weights.recipe, self.work.decode
+        if self.calibration is not None:
+            return calibration_photos.of_source(self.calibration, recipe, mode)
+        if planned is None or planned.inputs is None:
+            return None
+        listed = planned.inputs
+        return calibration_photos.of_names(self.source, listed.names(), listed.count, recipe, mode)
+
+    def _same_photos(self, planned: Plan, identity: str) -> Sequence[NDArray[np.uint8]]:
+        """Those that a run was measured on when it began."""
+        found = self._photos(planned) if len(planned.lists) == 1 else None
+        if found is None or found.identity != identity:
+            raise ResnetFeaError(
+                f"{self.target.folder}: what int8 was measured on is neither in the cache any more nor what SRC has "
+                "now; give the same photos with --calibration, or use --overwrite to start anew"
+            )
+        return found.pictures()
+
+    def _watched(self, some: Iterator[Row | Failure], done: int, total: int) -> Iterator[Row | Failure]:
+        """Passes results on, tells of each, and stops the run where the whole source has gone: not one image is bad."""
+        for result in some:
+            if isinstance(result, Failure) and result.kind in ("missing", "unreadable"):
+                self.source.check()
+            done += 1
+            self.progress(done, total)
+            yield result
+
+
+def _of(job: Job, computed: Iterator[Row | Failure], target: Store) -> Iterator[Row | Failure]:
+    """All results of a job's shard."""
+    return target.mended(job.shard, computed) if job.mend else computed
