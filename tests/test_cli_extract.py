@@ -418,7 +418,7 @@ def test_a_full_disk(many: Path, tmp_path: Path, undisturbed: dict[str, bytes]) 
     assert str(tmp_path / "out") in done.stderr
     assert "File too large" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert sorted(content(tmp_path / "out")) == ["manifest.json"]
+    assert sorted(content(tmp_path / "out")) == [".inputs", "manifest.json"]
     assert extract(*arguments[1:], "--resume").returncode == 3
 
 
