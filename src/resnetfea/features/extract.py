@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -17,17 +16,18 @@ from resnetfea.engine.layers import Pool, channels, chosen
 from resnetfea.engine.precision import INT8_FORMAT, MIN_COSINE, Calibration, Precision, Quality
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, engines, listing, manifest, store
+from resnetfea.features.decoding import Decoders
 from resnetfea.features.engines import EngineName
 from resnetfea.features.folder import Existing, opened, remove_run
 from resnetfea.features.images import Decode
 from resnetfea.features.inputs import Inputs, spooled
+from resnetfea.features.limits import Limits
 from resnetfea.features.map_store import MapStore
-from resnetfea.features.memory import keep_freed
-from resnetfea.features.pipeline import Engine, results
+from resnetfea.features.pipeline import results
 from resnetfea.features.source import Source
 from resnetfea.features.store import Failure, Row, Store
 from resnetfea.network.variant import LAYERS
-from resnetfea.weights import Recipe, Weights
+from resnetfea.weights import Weights
 
 
 class Summary(NamedTuple):
@@ -60,6 +60,7 @@ def extract(
     min_cosine: float = MIN_COSINE,
     calibration: str | Path | None = None,
     decode: Decode = "exact",
+    limits: Limits | None = None,
     batch: int = 1,
     workers: int | None = None,
     shard_size: int | None = None,
@@ -79,8 +80,9 @@ def extract(
         min_cosine: of each photo's averaged maps with those of fp32, that int8 and auto keep.
         calibration: photos that int8 and auto measure themselves on; None for some of `source`.
         decode: "fast" reads large JPEGs at reduced scale (docs/images.md).
+        limits: beyond which an image is a failure; None for those of Limits.
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
-        workers: decoding threads; None for one each core.
+        workers: processes that decode; None for one each core.
         shard_size: images of one Parquet file; None for 1024, or 64 of whole maps.
         existing: where `out` holds files already: "refuse", "resume" an interrupted run, or "overwrite".
         progress: called with images done and images in all.
@@ -95,16 +97,17 @@ def extract(
     shard_size = kind.shard_images if shard_size is None else shard_size
     found = listing.images(source)
     folder = Path(out)
+    workers = workers or cores.usable()
     with (
         opened(folder, existing) as before,
         spooled(found.names(), folder / store.INPUTS) as inputs,
-        warnings.catch_warnings(),
+        Decoders(min(workers, inputs.count), limits) as decoders,  # they start while the network is made
     ):
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd files; what matters becomes a failure
+        decoders.prepare(weights.recipe, decode)
         if not inputs.count:
             kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
             raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
-        photos = _photos(precision, calibration, found, inputs, weights.recipe, decode)
+        photos = _photos(precision, calibration, found, inputs, decoders)
         made = partial(engines.made, name, weights, photos=photos, min_cosine=min_cosine, batch=batch)
         network: engines.ReadyEngine | None = None
         if precision == "auto":
@@ -123,6 +126,7 @@ def extract(
             "min_cosine": min_cosine if photos else None,
             "int8_format": INT8_FORMAT if photos else None,
             "decode": decode,
+            "limits": asdict(decoders.limits),
             "engine": name,
             "engine_version": engines.version(name),
             "shard_size": shard_size,
@@ -145,11 +149,10 @@ def extract(
             progress(saved, inputs.count)
             network.prepare()
             ready = time.monotonic()
-            keep_freed()
             parts = (part for index, part in enumerate(inputs.parts(shard_size)) if index in todo)
             names = chain.from_iterable(parts)
-            with _results(network, found, names, weights.recipe, decode, workers or cores.usable()) as some:
-                stream = _counted(some, progress, saved, inputs.count)
+            some = results(found, names, engine=network, decoders=decoders, ahead=2 * workers)
+            with closing(_counted(some, progress, saved, inputs.count)) as stream:
                 for index in sorted(todo):  # one stream, so that nothing stands still while a shard is finished
                     target.write_shard(index, islice(stream, shards[index]))
         rows, failed = target.finish(len(shards), run)
@@ -163,35 +166,19 @@ def _photos(
     calibration: str | Path | None,
     source: Source,
     inputs: Inputs,
-    recipe: Recipe,
-    mode: Decode,
+    decoders: Decoders,
 ) -> Calibration | None:
     """What int8 and auto are measured on: the user's, or some of the run's own."""
     if precision not in ("int8", "auto"):
         return None
     if calibration is not None:
-        return calibration_photos.of_source(calibration, recipe, mode)
-    return calibration_photos.of_names(source, inputs.names(), inputs.count, recipe, mode)
-
-
-@contextmanager
-def _results(
-    network: Engine, source: Source, names: Iterator[bytes], recipe: Recipe, mode: Decode, threads: int
-) -> Iterator[Iterator[Row | Failure]]:
-    """Rows and failures, by decoding threads of their own.
-
-    What waits in their queue is dropped when the run ends early, so that Ctrl-C is quick.
-    """
-    decoders = ThreadPoolExecutor(threads)
-    try:
-        yield results(source, names, recipe=recipe, engine=network, decoders=decoders, ahead=2 * threads, mode=mode)
-    finally:
-        decoders.shutdown(cancel_futures=True)
+        return calibration_photos.of_source(calibration, decoders)
+    return calibration_photos.of_names(source, inputs.names(), inputs.count, decoders)
 
 
 def _counted(
     some: Iterator[Row | Failure], progress: Callable[[int, int], None], done: int, total: int
-) -> Iterator[Row | Failure]:
+) -> Generator[Row | Failure]:
     """Passes results on and tells `progress` of each."""
     for result in some:
         done += 1

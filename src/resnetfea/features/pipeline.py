@@ -1,10 +1,10 @@
-"""Names in, rows and failures out, in the same order: decoding threads ahead, the engine behind them."""
+"""Names in, rows and failures out, in the same order: decoders ahead, the engine behind them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from itertools import islice
 from typing import NamedTuple, Protocol
 
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from resnetfea.engine.layers import Maps
 from resnetfea.features.bad_image import BadImage
-from resnetfea.features.images import Decode, Picture, decode
+from resnetfea.features.images import Picture
 from resnetfea.features.source import Content, Source
 from resnetfea.features.store import Failure, Row
-from resnetfea.weights import Recipe
 
 
 class Engine(Protocol):
@@ -24,6 +23,13 @@ class Engine(Protocol):
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
         """The layers of each picture (H, W, 3), pooled or whole, in order."""
+
+
+class Decoders(Protocol):
+    """What turns files into pictures: decoding.Decoders."""
+
+    def submit(self, content: Content) -> Future[Picture | BadImage]:
+        """A picture, or why there is none, some time."""
 
 
 class Decoded(NamedTuple):
@@ -38,27 +44,23 @@ def results(
     source: Source,
     names: Iterable[bytes],
     *,
-    recipe: Recipe,
     engine: Engine,
-    decoders: Executor,
+    decoders: Decoders,
     ahead: int,
-    mode: Decode = "exact",
 ) -> Iterator[Row | Failure]:
     """A row or a failure for each name, in order.
 
     Args:
         source: where the images are.
         names: some of the source's.
-        recipe: how pixels become the input.
         engine: runs the network.
-        decoders: where pictures are decoded.
+        decoders: what decodes the pictures, by the engine's recipe.
         ahead: pictures decoded before the engine asks for them; memory grows with it.
-        mode: of decoding.
     """
     seen: deque[Decoded | Failure] = deque()  # decoded, not given out yet
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
-        for name, picture in _decoded(source, names, recipe, decoders, ahead, mode):
+        for name, picture in _decoded(source, names, decoders, ahead):
             if isinstance(picture, BadImage):
                 seen.append(Failure(source.shown(name), picture.kind, picture.reason))
             else:
@@ -73,24 +75,17 @@ def results(
 
 
 def _decoded(
-    source: Source, names: Iterable[bytes], recipe: Recipe, decoders: Executor, ahead: int, mode: Decode
+    source: Source, names: Iterable[bytes], decoders: Decoders, ahead: int
 ) -> Iterator[tuple[bytes, Picture | BadImage]]:
     """Each name with its picture, or with why there is none."""
     waiting = iter(names)
     running: deque[tuple[bytes, Future[Picture | BadImage]]] = deque()
 
     def start(some: Iterable[bytes]) -> None:
-        running.extend((name, decoders.submit(_try, source.content(name), recipe, mode)) for name in some)
+        running.extend((name, decoders.submit(source.content(name))) for name in some)
 
     start(islice(waiting, ahead))
     while running:
         name, future = running.popleft()
         start(islice(waiting, 1))
         yield name, future.result()
-
-
-def _try(content: Content, recipe: Recipe, mode: Decode) -> Picture | BadImage:
-    try:
-        return decode(content, recipe, mode)
-    except BadImage as bad:
-        return bad
