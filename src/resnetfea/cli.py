@@ -20,6 +20,7 @@ from resnetfea.cli_doctor import doctor
 from resnetfea.cli_output import SOME_FAILED, OfflineOption, errors, number, show, text
 from resnetfea.cli_verify import trace_script, verify
 from resnetfea.errors import printable
+from resnetfea.features.limits import Limits
 
 app = typer.Typer(
     name="resnetfea",
@@ -90,7 +91,14 @@ def extract(
         Engine, typer.Option(help="auto is openvino, compiled from the MindSpore cell, where it can be.")
     ] = Engine.auto,
     decode: Annotated[Decode, typer.Option(help="fast reads large JPEGs at reduced scale.")] = Decode.exact,
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one each core")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Decoding processes.", show_default="one each core")
+    ] = None,
+    max_pixels: Annotated[int, typer.Option(min=1, help="An image of more is a failure.")] = Limits.pixels,
+    max_bytes: Annotated[int, typer.Option(min=1, help="A file of more is a failure.")] = Limits.bytes,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.001, help="An image that takes longer to read and decode is a failure.")
+    ] = Limits.seconds,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that the network takes at a time.")] = 1,
     shard_size: Annotated[
         int | None, typer.Option(min=1, help="Images of one Parquet file.", show_default="1024; of whole maps 64")
@@ -154,6 +162,7 @@ def extract(
                 min_cosine=MIN_COSINE if min_cosine is None else min_cosine,
                 calibration=calibration,
                 decode=decode.value,
+                limits=Limits(pixels=max_pixels, bytes=max_bytes, seconds=max_seconds),
                 batch=batch,
                 workers=workers,
                 shard_size=shard_size,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from resnetfea.engine import cores
 from resnetfea.engine.layers import Pool, channels, chosen
 from resnetfea.engine.precision import MIN_COSINE, Precision
 from resnetfea.features import engines, listing, store
 from resnetfea.features.engines import EngineName
 from resnetfea.features.folder import Existing, opened
 from resnetfea.features.images import Decode
+from resnetfea.features.limits import Limits
 from resnetfea.features.map_store import MapStore
 from resnetfea.features.run import Progress, Run, Summary
 from resnetfea.features.store import Store
@@ -33,6 +34,7 @@ def extract(
     min_cosine: float = MIN_COSINE,
     calibration: str | Path | None = None,
     decode: Decode = "exact",
+    limits: Limits | None = None,
     batch: int = 1,
     workers: int | None = None,
     shard_size: int | None = None,
@@ -54,8 +56,9 @@ def extract(
         min_cosine: of each photo's averaged maps with those of fp32, that int8 and auto keep.
         calibration: photos that int8 and auto measure themselves on; None for some of `source`.
         decode: "fast" reads large JPEGs at reduced scale (docs/images.md).
+        limits: beyond which an image is a failure; None for those of Limits.
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
-        workers: decoding threads; None for one each core.
+        workers: processes that decode; None for one each core.
         shard_size: images of one Parquet file; None for 1024, or 64 of whole maps.
         existing: where `out` holds files already: "refuse", "resume" an interrupted run, or "overwrite".
         retry_failed: with "resume": go through the failures again, too.
@@ -80,7 +83,8 @@ def extract(
             min_cosine=min_cosine,
             batch=batch,
             decode=decode,
-            workers=workers,
+            limits=limits or Limits(),
+            workers=workers or cores.usable(),
         ),
         calibration=calibration,
         target=kind(folder, {layer: sizes[layer] for layer in layers}),
@@ -88,8 +92,7 @@ def extract(
         retry_failed=retry_failed,
         progress=progress,
     )
-    with opened(folder, existing) as before, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd files; what matters becomes a failure
+    with opened(folder, existing) as before:
         if before is None:
             return run.anew(overwrite=existing == "overwrite")
         if update and not before["complete"]:  # first what was begun, then what is new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from resnetfea.engine.precision import INT8_FORMAT, Calibration, Quality
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, engines, listing, manifest, plan, store
+from resnetfea.features.decoding import Decoders
 from resnetfea.features.engines import ReadyEngine
 from resnetfea.features.folder import remove_run
 from resnetfea.features.plan import Job, News, Plan
@@ -66,12 +67,13 @@ class Run:
         if not planned.images:
             kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
             raise ResnetFeaError(f"{self.source.where}: no images in it (looked for {kinds}, in sub-folders too)")
-        work, network = replace(self.work, photos=self._photos(planned)), None
-        if work.precision == "auto":
-            network = work.network()
-            work = replace(work, precision=network.precision)
         jobs = planned.jobs(self.target, anew=overwrite, retry=False)
-        return self._go(work, planned, jobs, self._facts(work), network, overwrite=overwrite)
+        with self.work.decoders() as decoders:  # their processes start while the network is made
+            work, network = replace(self.work, photos=self._photos(planned, decoders)), None
+            if work.precision == "auto":
+                network = work.network()
+                work = replace(work, precision=network.precision)
+            return self._go(work, planned, jobs, self._facts(work), network, decoders, overwrite=overwrite)
 
     def again(self, before: dict[str, Any], news: News) -> Summary:
         """Where an earlier run stopped, whichever it was, as its manifest has it.
@@ -81,16 +83,17 @@ class Run:
         work = self.work
         if work.precision == "auto":
             work = replace(work, precision=before["precision"])
-        if self.calibration is not None:
-            work = replace(work, photos=self._photos(None))
-        elif self._measures and (identity := before.get("calibration")):
-            work = replace(work, photos=Calibration(identity, lambda: self._same_photos(planned, identity)))
-        facts = self._facts(work)
-        manifest.check_same(self.target.folder, before, facts)
-        planned = plan.resumed(self.target.folder, before, self.source, self.target, news)
-        facts |= {name: before[name] for name in manifest.OF_QUALITY if name in before}
-        jobs = planned.jobs(self.target, anew=False, retry=self.retry_failed)
-        return self._go(work, planned, jobs, facts, None, overwrite=False)
+        with work.decoders() as decoders:
+            if self.calibration is not None:
+                work = replace(work, photos=self._photos(None, decoders))
+            elif self._measures and (identity := before.get("calibration")):
+                work = replace(work, photos=Calibration(identity, lambda: self._same(planned, decoders, identity)))
+            facts = self._facts(work)
+            manifest.check_same(self.target.folder, before, facts)
+            planned = plan.resumed(self.target.folder, before, self.source, self.target, news)
+            facts |= {name: before[name] for name in manifest.OF_QUALITY if name in before}
+            jobs = planned.jobs(self.target, anew=False, retry=self.retry_failed)
+            return self._go(work, planned, jobs, facts, None, decoders, overwrite=False)
 
     def _go(
         self,
@@ -99,6 +102,7 @@ class Run:
         jobs: list[Job],
         facts: dict[str, Any],
         network: ReadyEngine | None,
+        decoders: Decoders,
         *,
         overwrite: bool,
     ) -> Summary:
@@ -117,7 +121,9 @@ class Run:
             network.prepare()
             ready = time.monotonic()
             names = chain.from_iterable(planned.names(jobs, target))
-            with work.results(network, names) as some:  # one stream: nothing stands still while a shard is finished
+            with work.results(
+                names, network, decoders
+            ) as some:  # one stream: nothing stands still while a shard is finished
                 stream = self._watched(some, planned.images - todo, planned.images)
                 for job in jobs:
                     target.write_shard(job.shard, _of(job, islice(stream, job.todo), target))
@@ -152,26 +158,26 @@ class Run:
             "min_cosine": work.min_cosine if self._measures else None,
             "int8_format": INT8_FORMAT if self._measures else None,
             "decode": work.decode,
+            "limits": asdict(work.limits),
             "engine": work.engine,
             "engine_version": engines.version(work.engine),
             "shard_size": self.shard_size,
         }
 
-    def _photos(self, planned: Plan | None) -> Calibration | None:
+    def _photos(self, planned: Plan | None, decoders: Decoders) -> Calibration | None:
         """What int8 and auto are measured on: the user's, or some of the run's own."""
         if not self._measures:
             return None
-        recipe, mode = self.work.weights.recipe, self.work.decode
         if self.calibration is not None:
-            return calibration_photos.of_source(self.calibration, recipe, mode)
+            return calibration_photos.of_source(self.calibration, decoders)
         if planned is None or planned.inputs is None:
             return None
         listed = planned.inputs
-        return calibration_photos.of_names(self.source, listed.names(), listed.count, recipe, mode)
+        return calibration_photos.of_names(self.source, listed.names(), listed.count, decoders)
 
-    def _same_photos(self, planned: Plan, identity: str) -> Sequence[NDArray[np.uint8]]:
+    def _same(self, planned: Plan, decoders: Decoders, identity: str) -> Sequence[NDArray[np.uint8]]:
         """Those that a run was measured on when it began."""
-        found = self._photos(planned) if len(planned.lists) == 1 else None
+        found = self._photos(planned, decoders) if len(planned.lists) == 1 else None
         if found is None or found.identity != identity:
             raise ResnetFeaError(
                 f"{self.target.folder}: what int8 was measured on is neither in the cache any more nor what SRC has "

@@ -11,8 +11,6 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 IFD_POINTERS = (330, 34665, 34853)  # tags of a TIFF that point to further tables: SubIFDs, Exif, GPS
 DATA = {273: 279, 324: 325}  # where strips or tiles begin, and how long they are
 OFFSETS = {*IFD_POINTERS, *DATA.keys(), *DATA.values()}
@@ -93,6 +91,8 @@ def _bmp(data: bytes) -> bool:
 
 def _tiff(data: bytes) -> bool:
     """TIFF 6.0, section 2, and BigTIFF: every table, every value, every strip and tile of every page."""
+    import numpy as np  # here: it takes longer to import than all else that a decoder's process needs
+
     order = "<" if data[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     number, pointer, step = ("Q", "Q", 20) if big else ("H", "I", 12)
