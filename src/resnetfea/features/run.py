@@ -121,9 +121,8 @@ class Run:
             network.prepare()
             ready = time.monotonic()
             names = chain.from_iterable(planned.names(jobs, target))
-            with work.results(
-                names, network, decoders
-            ) as some:  # one stream: nothing stands still while a shard is finished
+            # one stream for all shards, so that nothing stands still while one is finished
+            with work.results(names, network, decoders) as some:
                 stream = self._watched(some, planned.images - todo, planned.images)
                 for job in jobs:
                     target.write_shard(job.shard, _of(job, islice(stream, job.todo), target))
