@@ -32,7 +32,7 @@ PIPE = 1 << 18  # bytes that a pipe should hold: the pixels of a picture of 224x
 
 
 class Died(Exception):
-    """The process is gone."""
+    """The process is gone, or no good any more. Its argument, if any: how."""
 
 
 class TooSlow(Exception):
@@ -112,7 +112,8 @@ class Child:
         width, height, columns, rows = numbers
         right = {messages.BAD: length < WORDS, messages.PICTURE: length == 3 * rows * columns <= self._most}
         if not right.get(tag):
-            raise Died  # nothing that ours says: what it decoded has run over its memory
+            self.kill()  # what it decoded has run over its memory
+            raise Died("it answers nonsense")
         if tag == messages.BAD:
             return BadImage(*json.loads(self._read(length, clock)))
         pixels = np.empty((rows, columns, 3), np.uint8)

@@ -124,8 +124,9 @@ class Decoders:
             except TooSlow:
                 self._remove(child).end()
                 return BadImage("too slow", f"more than {self.limits.seconds:g} s"), None
-            except Died:
+            except Died as died:
                 how = self._remove(child).how_it_died()
+                how = str(died) or how
                 if self._closed:
                     raise CancelledError from None
                 if fresh:  # else an earlier file may have damaged it: once more in a new one
