@@ -9,12 +9,13 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 
 import numpy as np
 
+from resnetfea import cpu_guard, import_order
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import decoder_messages as messages
 from resnetfea.features.bad_image import BadImage
@@ -23,7 +24,11 @@ from resnetfea.features.limits import Limits
 from resnetfea.features.source import Place
 
 COMMAND = (sys.executable, "-P", "-m", "resnetfea.features.decoder_process")
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # NumPy's own threads would take address space
+ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",  # NumPy's own threads would take address space
+    cpu_guard.OVERRULE: "off",  # no network runs there, so nothing must be found out about MindSpore: 20 ms
+    import_order.VARIABLE: "python",  # the same
+}
 START_SECONDS = 300.0  # to be ready: a busy machine may read Python from a slow disk
 PATIENCE = 1.0  # seconds for a killed process to be gone; one that waits for a dead disk takes longer
 SLICE = 1.0  # seconds: where all processes were stopped for a while (Ctrl-Z), one of these is lost, and no picture
@@ -32,7 +37,7 @@ PIPE = 1 << 18  # bytes that a pipe should hold: the pixels of a picture of 224x
 
 
 class Died(Exception):
-    """The process is gone."""
+    """The process is gone, or no good any more. Its argument, if any: how."""
 
 
 class TooSlow(Exception):
@@ -43,11 +48,14 @@ class Child:
     """One process.
 
     Args:
-        command: that starts it.
         alone: a lock that one child holds while it has a large picture.
+        command: that starts it.
+        environment: its variables.
     """
 
-    def __init__(self, alone: AbstractContextManager[object], command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self, alone: AbstractContextManager[object], command: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
         self._alone = alone
         self._told: object = None
         self.fresh = True  # it has decoded nothing yet
@@ -56,7 +64,7 @@ class Child:
         self._words, theirs_err = _pipe()  # what it says until it is ready
         try:
             self._process = subprocess.Popen(
-                command, stdin=theirs_in, stdout=theirs_out, stderr=theirs_err, env=os.environ | ONE_THREAD
+                command, stdin=theirs_in, stdout=theirs_out, stderr=theirs_err, env=environment
             )
         except BaseException:
             self._close_pipes()
@@ -112,7 +120,8 @@ class Child:
         width, height, columns, rows = numbers
         right = {messages.BAD: length < WORDS, messages.PICTURE: length == 3 * rows * columns <= self._most}
         if not right.get(tag):
-            raise Died  # nothing that ours says: what it decoded has run over its memory
+            self.kill()  # what it decoded has run over its memory
+            raise Died("it answers nonsense")
         if tag == messages.BAD:
             return BadImage(*json.loads(self._read(length, clock)))
         pixels = np.empty((rows, columns, 3), np.uint8)

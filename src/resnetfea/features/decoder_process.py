@@ -76,11 +76,12 @@ class Decoder:
             width, height, image = decoded(content, told, told.mode, told.limits, self._room)
             pixels = image.tobytes()
         except BadImage as bad:
-            self._say(messages.BAD, body=json.dumps([bad.kind, bad.reason]).encode())
+            why = [bad.kind, bad.reason]
         except MemoryError:
-            self._say(messages.BAD, body=json.dumps(["memory", "too large for the memory"]).encode())
+            why = ["memory", "too large for the memory"]
         else:
-            self._say(messages.PICTURE, (width, height, *image.size), pixels)
+            return self._say(messages.PICTURE, (width, height, *image.size), pixels)
+        self._say(messages.BAD, body=json.dumps(why).encode())  # here the exception is gone, and what it held
 
     @contextmanager
     def _room(self, pixels: int, size: int) -> Iterator[None]:

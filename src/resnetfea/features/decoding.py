@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from resnetfea.features.bad_image import BadImage
-from resnetfea.features.decoder_child import COMMAND, PATIENCE, Child, Died, TooSlow
+from resnetfea.features.decoder_child import COMMAND, ENVIRONMENT, PATIENCE, Child, Died, TooSlow
 from resnetfea.features.images import Decode, Framing, Picture, too_large
 from resnetfea.features.limits import Limits
 from resnetfea.features.source import Content, Place
@@ -37,6 +38,7 @@ class Decoders:
     def __init__(self, processes: int, limits: Limits | None = None, command: Sequence[str] = COMMAND) -> None:
         self.limits = limits or Limits()
         self._command = command
+        self._environment = os.environ | ENVIRONMENT  # now: later other threads may be changing it
         self._waiting: SimpleQueue[_Asked | None] = SimpleQueue()
         self._alone = threading.Lock()  # held for the one large picture that is decoded
         self._changing = threading.Lock()  # held while children come and go
@@ -124,8 +126,9 @@ class Decoders:
             except TooSlow:
                 self._remove(child).end()
                 return BadImage("too slow", f"more than {self.limits.seconds:g} s"), None
-            except Died:
+            except Died as died:
                 how = self._remove(child).how_it_died()
+                how = str(died) or how
                 if self._closed:
                     raise CancelledError from None
                 if fresh:  # else an earlier file may have damaged it: once more in a new one
@@ -139,7 +142,7 @@ class Decoders:
         with self._changing:
             if self._closed:
                 raise CancelledError
-            child = Child(self._alone, self._command)
+            child = Child(self._alone, self._command, self._environment)
             self._children.add(child)
         return child
 
