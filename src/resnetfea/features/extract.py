@@ -69,7 +69,7 @@ def extract(
     """Write the pooled features, or the whole maps, of all images of `source` to `out`.
 
     Args:
-        source: folder, .txt list, or one image.
+        source: folder, pattern, .txt list, .tar, one image, or the URL of one of these.
         out: folder; made where it is missing.
         weights: what resnetfea.read gave; the recipe is theirs.
         layers: which of c2..c5 and, of weights with a pyramid, p2.., one column each.
@@ -93,8 +93,8 @@ def extract(
     name = engines.chosen(engine, precision, weights, layers)
     kind = MapStore if pool == "none" else Store
     shard_size = kind.shard_images if shard_size is None else shard_size
-    found = listing.images(source)
     folder = Path(out)
+    found = listing.images(source, folder)
     with (
         opened(folder, existing) as before,
         spooled(found.names(), folder / store.INPUTS) as inputs,
