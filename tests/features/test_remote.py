@@ -125,8 +125,12 @@ def test_one_image_and_a_list(store: MemoryFileSystem, tmp_path: Path) -> None:
         (f"file://{tmp_path}/here.jpg", b"here"),
         ("sub/", "unreadable: a folder that could not be listed"),
     ]
-    (tmp_path / "list.txt").write_text("here.jpg\nmemory://d/e.jpg\n")
-    assert found(tmp_path / "list.txt") == [("here.jpg", b"here"), ("memory://d/e.jpg", b"d/e.jpg")]
+    (tmp_path / "list.txt").write_text("here.jpg\nmemory://d/e.jpg\nnosuch://a.jpg\n")
+    assert found(tmp_path / "list.txt") == [
+        ("here.jpg", b"here"),
+        ("memory://d/e.jpg", b"d/e.jpg"),
+        ("nosuch://a.jpg", "missing: no such file"),
+    ]
 
 
 def test_files_on_this_machine(tmp_path: Path) -> None:

@@ -55,4 +55,5 @@ class Lines:
             return self.folder, name
         from resnetfea.features import remote  # fsspec
 
-        return remote.located(os.fsdecode(name))
+        url = os.fsdecode(name)
+        return remote.located(url) if remote.known(url) else (self.folder, name)

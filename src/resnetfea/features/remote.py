@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import urlsplit
 
+import fsspec
 import fsspec.core
 from fsspec.implementations.local import LocalFileSystem
 
@@ -22,6 +23,11 @@ from resnetfea.features.bad_image import BadImage
 from resnetfea.features.images import MAX_BYTES
 from resnetfea.features.local import Local
 from resnetfea.features.walking import Tree, Unlistable
+
+
+def known(url: str) -> bool:
+    """Whether fsspec has this scheme, perhaps in a package that is missing."""
+    return url.split("://", 1)[0].split("::", 1)[0] in fsspec.available_protocols()
 
 
 def located(url: str) -> tuple[Tree, bytes]:
