@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import fsspec.core
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry, known_implementations
@@ -258,3 +259,28 @@ def test_a_member_that_is_gone_meanwhile(store: MemoryFileSystem) -> None:
 )
 def test_secrets_stay_out_of_the_manifest(url: str, shown: str) -> None:
     assert remote.public(url) == shown
+
+
+def test_a_query_goes_with_every_name_and_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, store: MemoryFileSystem
+) -> None:
+    """As signed https addresses need it; here a memory store plays the server."""
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url: (store, url))
+    signed = "?sig=a/b&se=1"
+    for name in ("a.jpg", "list.txt"):
+        store.pipe_file(f"https://host/c/{name}{signed}", b"a.jpg")
+    for url in (f"https://host/c/a.jpg{signed}", f"https://host/c/list.txt{signed}"):
+        assert found(url) == [("a.jpg", b"a.jpg")]
+        assert "sig" not in listing.images(url).where
+
+
+@pytest.mark.parametrize("cause", [OSError("refused"), None])
+def test_a_server_that_is_not_there_is_no_missing_file(
+    monkeypatch: pytest.MonkeyPatch, store: MemoryFileSystem, cause: Exception | None
+) -> None:
+    def info(*_: object) -> None:
+        raise FileNotFoundError("memory://b/a.jpg") from cause
+
+    monkeypatch.setattr(MemoryFileSystem, "info", info)
+    with pytest.raises(ResnetFeaError, match="cannot be reached: OSError: refused" if cause else "no such"):
+        listing.images("memory://b/a.jpg")

@@ -47,7 +47,8 @@ def located(url: str) -> tuple[Tree, bytes]:
         raise ResnetFeaError(f"{public(url)}: cannot be used: {_reason(error)}") from error
     if isinstance(system, LocalFileSystem):
         return Local(b""), os.fsencode(path)
-    return Remote(system, b""), os.fsencode(path)
+    path, mark, query = path.partition("?") if path.startswith(("http://", "https://")) else (path, "", "")
+    return Remote(system, b"", mark + query), os.fsencode(path)
 
 
 def public(url: str) -> str:
@@ -64,22 +65,29 @@ class Remote:
     """Below a path of an fsspec file system. A walking.Tree.
 
     A folder's listing is held in memory while it is sorted: fsspec has no other.
+
+    Args:
+        query: of an https URL; it goes behind every name, as signatures of whole folders need it.
     """
 
     system: Any
     base: bytes
+    query: str = ""
 
     def kind(self, name: bytes) -> Literal["folder", "file", "other"] | None:
+        shown = os.fsdecode(posixpath.join(self.base, name))
         try:
             found = self.system.info(self._path(name))["type"]
-        except FileNotFoundError:
-            return None
+        except FileNotFoundError as error:
+            if _is_absent(error.__cause__):
+                return None
+            raise ResnetFeaError(f"{shown}: cannot be reached: {_reason(error.__cause__ or error)}") from error
         except Exception as error:
-            raise ResnetFeaError(f"{os.fsdecode(name)}: cannot be reached: {_reason(error)}") from error
+            raise ResnetFeaError(f"{shown}: cannot be reached: {_reason(error)}") from error
         return "folder" if found == "directory" else "file" if found == "file" else "other"
 
     def below(self, folder: bytes) -> Remote:
-        return Remote(self.system, posixpath.join(self.base, folder))
+        return Remote(self.system, posixpath.join(self.base, folder), self.query)
 
     def entries(self, folder: bytes) -> Iterator[bytes]:
         path = self._path(folder).rstrip("/")
@@ -134,7 +142,7 @@ class Remote:
             return False
 
     def _path(self, name: bytes) -> str:
-        return os.fsdecode(posixpath.join(self.base, name))
+        return os.fsdecode(posixpath.join(self.base, name)) + self.query
 
 
 class _Stream(io.RawIOBase):
@@ -184,6 +192,12 @@ def _lock(system: Any) -> Lock:
     return Lock()
 
 
-def _reason(error: Exception) -> str:
+def _is_absent(cause: BaseException | None) -> bool:
+    """Of FileNotFoundError: fsspec's https raises it of servers too that are not there, or refuse."""
+    refused = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+    return not refused and getattr(cause, "status", 404) == 404
+
+
+def _reason(error: BaseException) -> str:
     text = str(error).strip().split("\n")[0][:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
