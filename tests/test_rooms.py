@@ -59,7 +59,7 @@ def test_no_file_is_called_utils() -> None:
         ("import resnetfea.cli", {"mindspore", "openvino", "numpy", "onnx", "pyarrow"}),
         ("from resnetfea import Variant", {"mindspore", "openvino", "numpy"}),
         ("from resnetfea import read; read('opennsfw')", {"mindspore", "openvino"}),
-        ("from resnetfea.features.extract import extract", {"mindspore", "openvino"}),
+        ("from resnetfea.features.extract import extract", {"mindspore", "openvino", "fsspec"}),
         ("from resnetfea import CompiledEngine", {"mindspore"}),
     ],
 )

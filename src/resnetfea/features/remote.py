@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from threading import Lock
 from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import urlsplit
@@ -23,6 +23,8 @@ from resnetfea.features.bad_image import BadImage
 from resnetfea.features.images import MAX_BYTES
 from resnetfea.features.local import Local
 from resnetfea.features.walking import Tree, Unlistable
+
+_one_thread = Lock()
 
 
 def known(url: str) -> bool:
@@ -184,12 +186,7 @@ class _Stream(io.RawIOBase):
 
 def _alone(system: Any) -> AbstractContextManager[object]:
     """Only the asynchronous file systems may be used by several threads at once."""
-    return nullcontext() if system.async_impl else _lock(system)
-
-
-@cache
-def _lock(system: Any) -> Lock:
-    return Lock()
+    return nullcontext() if system.async_impl else _one_thread
 
 
 def _is_absent(cause: BaseException | None) -> bool:
