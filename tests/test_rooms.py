@@ -22,7 +22,7 @@ ROOMS = {  # what a room may import of ours besides itself, and of others beside
     "weights": (set(), {"numpy", "safetensors"}),
     "network": ({"weights"}, {"numpy", "mindspore"}),
     "engine": ({"weights", "network"}, {"numpy", "openvino", "mindspore"}),
-    "features": ({"weights", "engine"}, {"numpy", "PIL", "pyarrow", "rich"}),
+    "features": ({"weights", "engine"}, {"fsspec", "numpy", "PIL", "pyarrow", "rich"}),
     "parity": ({"weights", "network", "engine", "features"}, {"numpy", "mindspore", "onnxruntime", "openvino", "PIL"}),
     "bench": ({"weights", "engine", "features"}, {"numpy", "onnxruntime", "PIL"}),
 }
@@ -60,7 +60,7 @@ def test_no_file_is_called_utils() -> None:
         ("import resnetfea.cli", {"mindspore", "openvino", "numpy", "onnx", "pyarrow"}),
         ("from resnetfea import Variant", {"mindspore", "openvino", "numpy"}),
         ("from resnetfea import read; read('opennsfw')", {"mindspore", "openvino"}),
-        ("from resnetfea.features.extract import extract", {"mindspore", "openvino"}),
+        ("from resnetfea.features.extract import extract", {"mindspore", "openvino", "fsspec"}),
         ("from resnetfea import CompiledEngine", {"mindspore"}),
     ],
 )

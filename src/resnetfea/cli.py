@@ -64,7 +64,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on std
 
 @app.command()
 def extract(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of images, .txt list of paths, or one image.")],
+    source: Annotated[  # no Path: it makes s3:/x of s3://x
+        str,
+        typer.Argument(metavar="SRC", help="Folder of images, 'a/**/*.jpg', .txt list, .tar, one image, or their URL."),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Folder for the features.")],
     weights: WeightsOption = "opennsfw",
     layers: Annotated[
@@ -84,7 +87,7 @@ def extract(
         ),
     ] = None,
     calibration: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="PHOTOS", help="What int8 and auto measure themselves on.", show_default="64 of SRC"),
     ] = None,
     engine: Annotated[
@@ -123,6 +126,7 @@ def extract(
     Examples:
       resnetfea extract photos/ -o features/
       resnetfea extract photos/ -o features/ --weights imagenet --layers c5
+      resnetfea extract 'shards/*.tar' -o features/
       resnetfea extract photos/ -o features/ --resume
       resnetfea extract photos/ -o features/ --update --retry-failed
       resnetfea extract photos/ -o maps/ --pool none

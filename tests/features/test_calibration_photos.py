@@ -19,6 +19,7 @@ from resnetfea.features.calibration_photos import PHOTOS, of_names, of_source
 from resnetfea.features.decoding import Decoders
 from resnetfea.features.images import decode
 from resnetfea.features.limits import Limits
+from resnetfea.features.local import Local
 from resnetfea.features.source import Content, Place, file
 from resnetfea.weights.recipe import TORCHVISION
 
@@ -72,7 +73,7 @@ def test_many_are_thinned_evenly(count: int, decoders: Decoders, monkeypatch: py
         return b""
 
     monkeypatch.setattr(calibration_photos, "read", note)
-    nowhere = listing.Files("", b"", lambda: iter(()))
+    nowhere = listing.Files("", Local(b""), lambda: iter(()))
     of_names(nowhere, (b"%d" % index for index in range(count)), count, decoders)
     assert len(read) == min(count, PHOTOS)
     assert read[0] == 0

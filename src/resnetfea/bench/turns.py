@@ -23,6 +23,7 @@ from resnetfea.engine import cores
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, listing
 from resnetfea.features.decoding import Decoders
+from resnetfea.features.local import Local
 from resnetfea.features.pipeline import results
 from resnetfea.features.source import Named, file
 from resnetfea.features.store import Failure
@@ -47,7 +48,7 @@ def _main() -> None:
                 raise ResnetFeaError(f"{told['weights']}: changed while it was being used")
             decoders.prepare(weights.recipe)
             paths = [os.fsencode(path) for path in told["paths"]]
-            photos = listing.Files(where="", base=b"", listed=partial(iter, paths))
+            photos = listing.Files(where="", base=Local(b""), listed=partial(iter, paths))
             calibration = calibration_photos.of_names(photos, paths, len(paths), decoders)
             engine = engine_of(Contender(*told["contender"]), weights, Path(told["graph"]), calibration)
             around: Iterator[bytes] = cycle(paths)

@@ -46,7 +46,7 @@ def extract(
     """Write the pooled features, or the whole maps, of all images of `source` to `out`.
 
     Args:
-        source: folder, .txt list, or one image.
+        source: folder, pattern, .txt list, .tar, one image, or the URL of one of these.
         out: folder; made where it is missing.
         weights: what resnetfea.read gave; the recipe is theirs.
         layers: which of c2..c5 and, of weights with a pyramid, p2.., one column each.
@@ -68,11 +68,11 @@ def extract(
     Raises:
         ResnetFeaError: there is nothing to do, `out` can't be used, or the weights do not give these layers.
     """
-    layers = chosen(layers, weights)
+    layers, limits = chosen(layers, weights), limits or Limits()
     kind = MapStore if pool == "none" else Store
     folder, sizes = Path(out), channels(weights)
     run = Run(
-        source=listing.images(source),
+        source=listing.images(source, folder, limits.bytes),
         work=Work(
             weights=weights,
             layers=tuple(layers),
@@ -83,7 +83,7 @@ def extract(
             min_cosine=min_cosine,
             batch=batch,
             decode=decode,
-            limits=limits or Limits(),
+            limits=limits,
             workers=workers or cores.usable(),
         ),
         calibration=calibration,
