@@ -103,7 +103,9 @@ def extract(
         warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd files; what matters becomes a failure
         if not inputs.count:
             kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
-            raise ResnetFeaError(f"{source}: no images in it (looked for {kinds}, in sub-folders too)")
+            raise ResnetFeaError(
+                f"{source}: no images in it (looked for {kinds}, in sub-folders too; archives need a pattern: '*.tar')"
+            )
         photos = _photos(precision, calibration, found, inputs, weights.recipe, decode)
         made = partial(engines.made, name, weights, photos=photos, min_cosine=min_cosine, batch=batch)
         network: engines.ReadyEngine | None = None
