@@ -238,6 +238,24 @@ def test_a_broken_pax_header_is_a_failure(tmp_path: Path, extension: bytes) -> N
     assert str(reason).startswith("broken: a broken pax header at byte")
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_damage_anywhere_ends_in_failures(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """With sums that fit, as an attacker writes them."""
+    archive = tmp_path_factory.mktemp("tar") / "x.tar"
+    whole = bytearray(write(archive, [("a.jpg", b"1"), ("é" * 80 + ".jpg", b"2" * 600), ("c.jpg", b"3")]).read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = 512 * data.draw(st.integers(0, 9))
+        at = start + data.draw(st.integers(0, 511) | st.sampled_from([124, 135, 156, 257, 345, 482]))
+        whole[at] = data.draw(st.integers(0, 255) | st.sampled_from(list(b"xgLKS125M0\x80 ")))
+        rest = sum(whole[start : start + 148]) + 8 * 32 + sum(whole[start + 156 : start + 512])
+        whole[start + 148 : start + 156] = b"%06o\0 " % rest
+    archive.write_bytes(whole)
+    for name, content in found(archive):
+        assert isinstance(name, str)
+        assert content
+
+
 def test_huge_headers_and_sizes_are_not_believed(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.GNU_FORMAT) as tar:
         tar.addfile(info("a.jpg", size=1 << 60))

@@ -66,7 +66,10 @@ class Run:
         planned = plan.new(self.target.folder, self.source, self.shard_size)
         if not planned.images:
             kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
-            raise ResnetFeaError(f"{self.source.where}: no images in it (looked for {kinds}, in sub-folders too)")
+            raise ResnetFeaError(
+                f"{self.source.where}: no images in it (looked for {kinds}, in sub-folders too; archives need a "
+                "pattern: '*.tar')"
+            )
         jobs = planned.jobs(self.target, anew=overwrite, retry=False)
         with self.work.decoders() as decoders:  # their processes start while the network is made
             work, network = replace(self.work, photos=self._photos(planned, decoders)), None

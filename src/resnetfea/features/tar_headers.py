@@ -11,6 +11,8 @@ BLOCK = 512
 END = bytes(BLOCK)
 MAX_EXTENSION = 1 << 20  # bytes of one pax header or long name; real ones have some hundred
 NO_DATA = b"123456"  # links, devices, folders, pipes: whatever size their header states
+KEYS = (b"path", b"linkpath", b"size", b"GNU.sparse.name")  # what counts of a pax header
+SPARSE = b"GNU.sparse."
 COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 
@@ -65,7 +67,7 @@ def headers(file: BinaryIO, length: int) -> Iterator[Header]:
             size = _decimal(facts[b"size"], at)
         if type in NO_DATA:
             size = 0
-        sparse = type == b"S" or any(key.startswith(b"GNU.sparse.") for key in facts)
+        sparse = type == b"S" or SPARSE in facts or b"GNU.sparse.name" in facts
         more = type == b"S" and block[482]
         while more:  # a long map of a sparse member's holes has blocks of its own
             more = _read(file, data, BLOCK)[504]
@@ -102,7 +104,7 @@ def _name(block: bytes) -> bytes:
 
 
 def _pax(data: bytes, at: int) -> dict[bytes, bytes]:
-    """Records `LENGTH KEY=VALUE\\n`, the length being that of the whole record."""
+    """Of records `LENGTH KEY=VALUE\\n` those that count. The length is that of the whole record."""
     facts = {}
     start, end = 0, len(data.rstrip(b"\0"))
     while start < end:
@@ -111,7 +113,8 @@ def _pax(data: bytes, at: int) -> dict[bytes, bytes]:
         key, equals, value = data[blank + 1 : stop - 1].partition(b"=")
         if not equals or stop > end or data[stop - 1 : stop] != b"\n":
             raise BadImage("broken", f"a broken pax header at byte {at:,}")
-        facts[key] = value
+        if key in KEYS or key.startswith(SPARSE):  # others could fill the memory
+            facts[key if key in KEYS else SPARSE] = value
         start = stop
     return facts
 
