@@ -11,7 +11,10 @@ from pathlib import Path
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.source import Place, Source
 
-SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".gif", b".bmp", b".tif", b".tiff")
+SUFFIXES = (
+    *(b".jpg", b".jpeg", b".png", b".webp", b".gif", b".bmp", b".tif", b".tiff"),
+    *(b".avif", b".heic", b".heif", b".jxl"),
+)
 
 
 @dataclass(frozen=True)
