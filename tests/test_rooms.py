@@ -22,7 +22,10 @@ ROOMS = {  # what a room may import of ours besides itself, and of others beside
     "weights": (set(), {"numpy", "safetensors"}),
     "network": ({"weights"}, {"numpy", "mindspore"}),
     "engine": ({"weights", "network"}, {"numpy", "openvino", "mindspore"}),
-    "features": ({"weights", "engine"}, {"fsspec", "numpy", "PIL", "pyarrow", "rich"}),
+    "features": (
+        {"weights", "engine"},
+        {"fsspec", "numpy", "PIL", "pillow_heif", "pillow_jxl", "pyarrow", "rich"},
+    ),
     "parity": ({"weights", "network", "engine", "features"}, {"numpy", "mindspore", "onnxruntime", "openvino", "PIL"}),
     "bench": ({"weights", "engine", "features"}, {"numpy", "onnxruntime", "PIL"}),
 }

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from features.test_decoding import PLAYED_COMMAND
 from resnetfea.engine.precision import Calibration
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, listing
@@ -118,6 +119,13 @@ def test_broken_photos_are_left_out(folder: Path, decoders: Decoders) -> None:
     (folder / "5.png").unlink()
     names = [f"{index}.png" for index in range(10)]
     assert greys(of_folder(folder, decoders, names)) == [20 * index for index in (0, 1, 6, 7, 8, 9)]
+
+
+def test_a_photo_that_crashes_its_decoder_is_left_out(folder: Path) -> None:
+    (folder / "3.png").rename(folder / "3-crash")
+    with Decoders(2, command=PLAYED_COMMAND) as played:
+        played.prepare(RECIPE)
+        assert greys(of_folder(folder, played)) == [20 * index for index in (0, 1, 2, 4, 5, 6, 7, 8, 9)]
 
 
 def test_none_that_can_be_read(folder: Path, decoders: Decoders) -> None:

@@ -64,7 +64,8 @@ class Decoder:
             tag, body = question
             if tag == messages.TOLD:
                 self._told = Told.by(body)
-                Image.MAX_IMAGE_PIXELS = self._told.limits.pixels  # Pillow raises an error at twice as many
+                # ours is checked for the header; this, of which Pillow takes twice as many, for crops and frames too
+                Image.MAX_IMAGE_PIXELS = max(self._told.limits.pixels, Limits.pixels)
                 self._reading = self._space.used() + 2 * self._told.limits.bytes + BESIDE  # the file, and once more
                 self._space.limit(self._reading)
             else:

@@ -23,6 +23,7 @@ from PIL import (
 
 from resnetfea.features import reduced
 from resnetfea.features.bad_image import BadImage
+from resnetfea.features.formats import format_of, jxl_header, make_ready
 from resnetfea.features.limits import Limits
 from resnetfea.features.reduced import UPRIGHT
 from resnetfea.features.source import Content, Place
@@ -32,7 +33,7 @@ if TYPE_CHECKING:  # not needed to start a decoder's process, and half of its ti
     import numpy as np
     from numpy.typing import NDArray
 
-FORMATS = tuple(  # the content decides among these; everything else Pillow knows is left out on purpose
+FORMATS = tuple(  # the content decides among these and formats.py's; all else Pillow knows is left out on purpose
     plugin.format
     for plugin in (
         BmpImagePlugin.BmpImageFile,
@@ -116,23 +117,27 @@ def decoded(content: Content, recipe: Framing, mode: Decode, limits: Limits, roo
     Args:
         room: is entered with the pixels and bytes that the header and the file have, before any pixel is decoded.
     """
+    form = None
     try:
         data = read(content, limits.bytes)
+        form = format_of(data)
+        if form:
+            make_ready(form)
         if not is_whole(data):
             raise BadImage("cut short", "cut short")
-        image = Image.open(BytesIO(data), formats=FORMATS)
-        if image.width * image.height > limits.pixels:
-            raise BadImage("too large", f"too many pixels ({image.width}x{image.height})")
+        if form and form.name == "JXL":
+            return _jxl(data, recipe, mode, limits, room)
+        image = Image.open(BytesIO(data), formats=[form.name] if form else FORMATS)
+        pixels = _allowed(image.size, recipe, limits)
         if image.format == "MPO" and not is_whole_mpo(image, data):
             raise BadImage("cut short", "cut short")
-        size = resized_size(image.width, image.height, recipe)
-        if size != image.size and size[0] * size[1] > max(limits.pixels, Limits.pixels):
-            raise BadImage("too large", f"too long and thin ({image.width}x{image.height})")
-        with room(max(image.width * image.height, size[0] * size[1]), len(data)):
+        with room(pixels, len(data)):
             return _picture(image, recipe, mode)
     except BadImage:
         raise
     except UnidentifiedImageError as error:
+        if form:
+            raise BadImage("broken", f"broken: no {form.shown} that can be opened") from error
         raise BadImage("unknown format", "not an image of a known format") from error
     except Image.DecompressionBombError as error:
         raise BadImage("too large", "too many pixels") from error
@@ -140,11 +145,39 @@ def decoded(content: Content, recipe: Framing, mode: Decode, limits: Limits, roo
         raise BadImage("memory", "too large for the memory") from error
     except Exception as error:  # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, ...
         reason = str(error).split("\n")[0][:100] or type(error).__name__
-        if "truncated" in reason.lower():
+        if "truncated" in reason.lower() or "Unexpected end of file" in reason:
             raise BadImage("cut short", "cut short") from error
         if "out of memory" in reason.lower():  # Pillow's words where a C library's malloc gave nothing
             raise BadImage("memory", "too large for the memory") from error
         raise BadImage("broken", f"broken: {reason}") from error
+
+
+def _jxl(data: bytes, recipe: Framing, mode: Decode, limits: Limits, room: Room) -> Decoded:
+    header = jxl_header(data)
+    pixels = _allowed(header.size, recipe, limits)
+    if header.moving:
+        raise BadImage("unsupported", "a moving JPEG XL")
+    with room(pixels, len(data)):
+        try:
+            image = Image.open(BytesIO(data), formats=["JXL"])
+        except RuntimeError as error:  # libjxl says no more
+            raise BadImage("broken", "broken or cut short") from error
+        return _picture(image, recipe, mode)
+
+
+def _allowed(stored: tuple[int, int], recipe: Framing, limits: Limits) -> int:
+    """How many pixels there will be of a picture of this size, before or after the resize.
+
+    Raises:
+        BadImage: too many.
+    """
+    width, height = stored
+    if width * height > limits.pixels:
+        raise BadImage("too large", f"too many pixels ({width}x{height})")
+    size = resized_size(width, height, recipe)
+    if size != stored and size[0] * size[1] > max(limits.pixels, Limits.pixels):
+        raise BadImage("too large", f"too long and thin ({width}x{height})")
+    return max(width * height, size[0] * size[1])
 
 
 def _picture(image: Image.Image, recipe: Framing, mode: Decode) -> Decoded:
@@ -209,7 +242,13 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """As the EXIF says. Broken EXIF says nothing: it is no reason to lose the picture."""
+    """As the EXIF says. Broken EXIF says nothing: it is no reason to lose the picture.
+
+    HEIF and JPEG XL have a place of their own for it, which their libraries follow; EXIF is only a note there. (Pillow
+    writes AVIF's into the EXIF instead.) A JPEG kept in JPEG XL comes out as the JPEG it was, with its EXIF.
+    """
+    if image.format == "HEIF" or (image.format == "JXL" and not vars(image)["jpeg"]):
+        return 1
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # SyntaxError, struct.error, ...

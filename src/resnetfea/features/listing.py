@@ -22,7 +22,10 @@ from resnetfea.features.records import Lost, Member, unpacked
 from resnetfea.features.source import Content, Source
 from resnetfea.features.walking import Tree, Unlistable, walk
 
-SUFFIXES = (b".jpg", b".jpeg", b".png", b".webp", b".gif", b".bmp", b".tif", b".tiff")
+SUFFIXES = (
+    *(b".jpg", b".jpeg", b".png", b".webp", b".gif", b".bmp", b".tif", b".tiff"),
+    *(b".avif", b".heic", b".heif", b".jxl"),
+)
 ARCHIVE = b".tar"
 COMPRESSED = (b".tar.gz", b".tgz", b".tar.bz2", b".tbz2", b".tar.xz", b".txz", b".tar.zst", b".tzst", b".tar.lz4")
 

@@ -11,6 +11,8 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from resnetfea.features.boxes import boxes
+
 IFD_POINTERS = (330, 34665, 34853)  # tags of a TIFF that point to further tables: SubIFDs, Exif, GPS
 DATA = {273: 279, 324: 325}  # where strips or tiles begin, and how long they are
 OFFSETS = {*IFD_POINTERS, *DATA.keys(), *DATA.values()}
@@ -126,6 +128,16 @@ def _tiff(data: bytes) -> bool:
     return True
 
 
+def _boxed(data: bytes) -> bool:
+    """AVIF, HEIF, JPEG XL in a container: all boxes, and of a JPEG XL its last part. A bare one its decoder misses."""
+    ends, last = 0, True
+    for box in boxes(data):
+        ends = box.ends
+        if box.kind == b"jxlp":
+            last = data[box.begins] >= 0x80  # the first bit of a part's number
+    return last and ends <= len(data)
+
+
 def _entries(data: bytes, order: str, big: bool, places: range) -> Iterator[tuple[int, int, int, int]]:
     """Tag, type, number of values, and where they stand: in the entry itself where they fit."""
     layout, room = ("HHQQ", 8) if big else ("HHII", 4)
@@ -141,4 +153,5 @@ _CHECKS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], bool]], ...] = (
     (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
     (re.compile(rb"BM"), _bmp),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), _tiff),
+    (re.compile(rb"....ftyp|\0\0\0\x0cJXL ", re.DOTALL), _boxed),
 )
