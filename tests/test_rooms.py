@@ -19,7 +19,7 @@ PLAIN = {
     "resnetfea.network.variant",
 }  # data, importable from anywhere
 ROOMS = {  # what a room may import of ours besides itself, and of others besides the standard library
-    "weights": (set(), {"numpy", "safetensors"}),
+    "weights": (set(), {"numpy"}),
     "network": ({"weights"}, {"numpy", "mindspore"}),
     "engine": ({"weights", "network"}, {"numpy", "openvino", "mindspore"}),
     "features": (

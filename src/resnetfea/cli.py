@@ -13,7 +13,9 @@ from typing import Annotated, TextIO
 import typer
 
 from resnetfea import __version__
+from resnetfea.cli_ahead import imported
 from resnetfea.cli_bench import bench
+from resnetfea.cli_collector import resting, stop_at_the_end
 from resnetfea.cli_convert import convert
 from resnetfea.cli_diagnose import diagnose
 from resnetfea.cli_doctor import doctor
@@ -143,14 +145,17 @@ def extract(
         if given is not None and precision not in (Precision.int8, Precision.auto):
             raise typer.BadParameter(f"{flag} is for --precision int8 or auto", param_hint=flag)
     wanted = _layers(layers)
-    with errors():
-        from resnetfea.engine.precision import MIN_COSINE
-        from resnetfea.features.extract import extract as run
+    with errors(), resting():
         from resnetfea.features.progress import bar, download_bar
         from resnetfea.weights import read
 
-        with download_bar() as progress:
+        needed = ["resnetfea.features.extract"]
+        if engine != Engine.mindspore:
+            needed.append("resnetfea.engine.compiled")
+        with imported(*needed), download_bar() as progress:
             found = read(weights, offline=offline, progress=progress)
+        from resnetfea.engine.precision import MIN_COSINE
+        from resnetfea.features.extract import extract as run
     with errors(out):
         if found.recipe_of.startswith("assumed"):
             typer.echo(f"{found.path}: its recipe is not known; {found.recipe_of} (see `inspect`)", err=True)
@@ -274,6 +279,7 @@ def _version(value: bool) -> None:
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
+    stop_at_the_end()
     logging.basicConfig(format="%(message)s", handlers=[_Stderr()])
     logging.getLogger("resnetfea").setLevel(logging.INFO)
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture stands in the failures

@@ -85,7 +85,7 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr(cache, "_temporary", [])
+    monkeypatch.setattr(cache, "_said", False)
 
     def nested(folder: Path) -> None:
         assert (cache.entry("graphs", {}, fill) / "model").read_text() == "whole"

@@ -21,6 +21,7 @@ ABANDONED = 3600  # seconds after which nobody works on a half-made entry any mo
 
 log = logging.getLogger("resnetfea")
 _temporary: list[tempfile.TemporaryDirectory[str]] = []  # entries of this process, removed when it ends
+_said = False
 
 
 def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> Path:
@@ -31,20 +32,34 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
     Raises:
         ResnetFeaError: the disk is full.
     """
-    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
-    final = folder() / kind / key
-    if _is_whole(final):
-        return final
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=final.parent))
-    except OSError as error:
-        if not _temporary:
-            log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
+    there = found(kind, what) or kept(kind, what, make)
+    if there is None:
         temporary = tempfile.TemporaryDirectory(prefix="resnetfea.")
         _temporary.append(temporary)
         make(Path(temporary.name))  # which may want further entries
-        return Path(temporary.name)
+        there = Path(temporary.name)
+    return there
+
+
+def found(kind: str, what: dict[str, object]) -> Path | None:
+    """The folder that holds what `what` describes, if it is there and undamaged."""
+    final = _place(kind, what)
+    return final if _is_whole(final) else None
+
+
+def kept(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> Path | None:
+    """The same made anew, in place of a damaged one; None, and nothing is made, where the cache can't be written.
+
+    Raises:
+        ResnetFeaError: the disk is full.
+    """
+    final = _place(kind, what)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    except OSError as error:
+        _say_once(error)
+        return None
     try:
         make(work)
         sums = {path.name: _sha256(path) for path in work.iterdir()}
@@ -71,6 +86,18 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
         for path in (work, *_abandoned(final.parent)):
             shutil.rmtree(path, ignore_errors=True)
     return final
+
+
+def _place(kind: str, what: dict[str, object]) -> Path:
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+    return folder() / kind / key
+
+
+def _say_once(error: OSError) -> None:
+    global _said
+    if not _said:
+        _said = True
+        log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
 
 
 def _is_whole(path: Path) -> bool:
