@@ -58,7 +58,7 @@ def main() -> None:
 
 def listings(folder: Path, files: int = FILES, names: int = NAMES) -> Iterator[Listed]:
     """Each kind of source at a hundredth, a tenth and all of its images."""
-    kinds: dict[str, Callable[[Path, int], None]] = {"one folder": _flat, "nested folders": _nested, ".tar": _tar}
+    kinds: dict[str, Callable[[Path, int], None]] = {"one folder": _flat, "nested folders": touched, ".tar": _tar}
     for what, write in kinds.items():
         for count in (files // 100, files // 10, files):
             source = folder / ("source.tar" if write is _tar else "source")
@@ -117,10 +117,11 @@ def _flat(folder: Path, count: int) -> None:
     _touch(folder, range(count))
 
 
-def _nested(folder: Path, count: int) -> None:
+def touched(folder: Path, count: int) -> None:
+    """A thousand empty files a folder, where they are not there yet."""
     for first in range(0, count, PER_FOLDER):
         below = folder / f"{first // PER_FOLDER // 100:04}" / f"{first // PER_FOLDER % 100:02}"
-        below.mkdir(parents=True)
+        below.mkdir(parents=True, exist_ok=True)
         _touch(below, range(first, min(first + PER_FOLDER, count)))
 
 

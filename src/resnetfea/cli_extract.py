@@ -100,8 +100,8 @@ def extract(
     """Features of a folder of images, as Parquet files.
 
     Writes OUT/features-NNNNN.parquet (path, width, height, one column each layer: pooled, or its whole map),
-    OUT/failures.parquet (path, kind, reason) and OUT/manifest.json. A broken image is a row in the failures and never ends
-    the run.
+    OUT/failures.parquet (path, kind, reason) and OUT/manifest.json. A broken image is a row in the failures and never
+    ends the run.
 
     \b
     Examples:
