@@ -90,7 +90,18 @@ def extract(
         Engine, typer.Option(help="auto is openvino, compiled from the MindSpore cell, where it can be.")
     ] = Engine.auto,
     decode: Annotated[Decode, typer.Option(help="fast reads large JPEGs at reduced scale.")] = Decode.exact,
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one each core")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Decoding threads; of a --cluster: processes that compute.",
+            show_default="one each core; one each node",
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="local|ADDRESS", help="Compute on Ray: one of this machine, or one that runs (its head)."),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that the network takes at a time.")] = 1,
     shard_size: Annotated[
         int | None, typer.Option(min=1, help="Images of one Parquet file.", show_default="1024; of whole maps 64")
@@ -160,6 +171,7 @@ def extract(
                 existing="resume" if resume else "overwrite" if overwrite else "refuse",
                 retry_failed=retry_failed,
                 update=update,
+                cluster=cluster,
                 progress=progress,
             )
     typer.echo(f"{text(out)}/features-*.parquet: {number(done.images, 'image')} in {number(done.shards, 'file')}")

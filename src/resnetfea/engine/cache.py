@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from resnetfea.atomic import sync
 from resnetfea.cache_folder import VARIABLE, folder
@@ -20,13 +21,37 @@ SUMS = "sha256.json"  # of each file of an entry: a damaged one would give other
 ABANDONED = 3600  # seconds after which nobody works on a half-made entry any more
 
 log = logging.getLogger("resnetfea")
-_temporary: list[tempfile.TemporaryDirectory[str]] = []  # entries of this process, removed when it ends
+_temporary: dict[Path, tempfile.TemporaryDirectory[str]] = {}  # entries of this process, removed when it ends
+
+
+class Packed(NamedTuple):
+    """An entry, to be taken to another machine: its kind, what it is of, and its files."""
+
+    kind: str
+    what: dict[str, object]
+    files: dict[str, bytes]
+
+
+def pack(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> Packed:
+    """An entry, which is made where there is none yet."""
+    files = [path for path in entry(kind, what, make).iterdir() if path.name != SUMS]
+    return Packed(kind, what, {path.name: path.read_bytes() for path in files})
+
+
+def unpack(packed: Packed) -> None:
+    """Have the entry in this machine's cache, too."""
+
+    def make(folder: Path) -> None:
+        for name, content in packed.files.items():
+            (folder / name).write_bytes(content)
+
+    entry(packed.kind, packed.what, make)
 
 
 def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> Path:
     """The folder that holds what `what` describes; `make` fills an empty folder where there is none yet.
 
-    Where the cache can't be written the entry is made in a temporary folder, and made again next time.
+    Where the cache can't be written the entry is made in a temporary folder, and again by the next process.
 
     Raises:
         ResnetFeaError: the disk is full.
@@ -35,6 +60,8 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
     final = folder() / kind / key
     if _is_whole(final):
         return final
+    if final in _temporary:
+        return Path(_temporary[final].name)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=final.parent))
@@ -42,8 +69,8 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
         if not _temporary:
             log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
         temporary = tempfile.TemporaryDirectory(prefix="resnetfea.")
-        _temporary.append(temporary)
         make(Path(temporary.name))  # which may want further entries
+        _temporary[final] = temporary
         return Path(temporary.name)
     try:
         make(work)

@@ -34,6 +34,7 @@ from resnetfea.engine.precision import (
 from resnetfea.engine.quantize import fold_norms
 from resnetfea.engine.resizing import to_the_laterals
 from resnetfea.engine.stem_rounding import round_stem
+from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import Weights
 
 GRAPH, CALIBRATED = (
@@ -106,6 +107,11 @@ class CompiledEngine:
         """Compile now what `features` would compile when it is first called: half a second."""
         _ = self._features_model
 
+    def packed(self) -> list[cache.Packed]:
+        """What makes this engine on another machine, without MindSpore and without photos."""
+        entries = [cache.pack("graphs", self._exported, self._make)]
+        return entries + ([cache.pack("int8", self._choice, _lost)] if self.precision == "int8" else [])
+
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""
         results = self._maps_model.create_infer_request().infer([images(x)])  # one for each call: threads may share us
@@ -119,19 +125,34 @@ class CompiledEngine:
         for outputs in run(self._features_model, batches(pictures, self.batch), ahead=self.threads + 1):
             yield from (dict(zip(self.layers, rows, strict=True)) for rows in zip(*outputs, strict=True))
 
-    def _read(self) -> ov.Model:
-        """The graph x -> the wanted layers, from the cache or freshly exported."""
+    @property
+    def _exported(self) -> dict[str, object]:
+        """What the graph x -> maps in the cache depends on."""
         what: dict[str, object] = {
             "weights": self.weights.identity,
             "variant": repr(self.weights.variant),
             "format": FORMAT,
             "openvino": ov.__version__,
         }
-        if self._pyramid:
-            what["pyramid"] = list(self._computed)
-        model = self._core.read_model(cache.entry("graphs", what, self._make) / GRAPH)
+        return what | ({"pyramid": list(self._computed)} if self._pyramid else {})
+
+    @property
+    def _choice(self) -> dict[str, object]:
+        """What the ranges of int8 in the cache depend on."""
+        return {
+            **self._exported,
+            "recipe": repr(self.weights.recipe),
+            "calibration": self.calibration.identity if self.calibration else None,
+            "min_cosine": self.min_cosine,
+            "cpu": telling_flags(),
+            "int8": INT8_FORMAT,
+        }
+
+    def _read(self) -> ov.Model:
+        """The graph x -> the wanted layers, from the cache or freshly exported."""
+        model = self._core.read_model(cache.entry("graphs", self._exported, self._make) / GRAPH)
         if self.precision == "int8":
-            model = self._quantized(model, what)
+            model = self._quantized(model)
         elif self.precision == "bf16":
             fold_norms(model)
             round_stem(model)
@@ -149,7 +170,7 @@ class CompiledEngine:
         save(model, folder / GRAPH)
         onnx.unlink()
 
-    def _quantized(self, model: ov.Model, what: dict[str, object]) -> ov.Model:
+    def _quantized(self, model: ov.Model) -> ov.Model:
         """The graph in int8, from the cache or freshly measured; and what it loses, in `quality`."""
         photos = self.calibration
         if photos is None:
@@ -172,13 +193,7 @@ class CompiledEngine:
             )
             (folder / CALIBRATED).write_text(json.dumps({"ranges": ranges, "quality": asdict(quality)}))
 
-        choice = {
-            "recipe": repr(self.weights.recipe),
-            "calibration": photos.identity,
-            "min_cosine": self.min_cosine,
-            "cpu": telling_flags(),
-        }
-        folder = cache.entry("int8", {**what, **choice, "int8": INT8_FORMAT}, make)
+        folder = cache.entry("int8", self._choice, make)
         found = json.loads((folder / CALIBRATED).read_text())
         self.quality = Quality(**found["quality"])
         return coarse(model, found["ranges"], self.quality.kept, self._hint)
@@ -207,3 +222,7 @@ class CompiledEngine:
         }
         with cpu_guard.lifted():
             return self._core.compile_model(model, "CPU", settings)
+
+
+def _lost(folder: Path) -> None:
+    raise ResnetFeaError(f"{folder}: what int8 was measured to be has vanished from the cache; start the run again")
