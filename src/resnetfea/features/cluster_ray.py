@@ -22,13 +22,15 @@ from resnetfea.errors import ResnetFeaError
 
 LOCAL = "local"
 ANSWER = 5.0  # seconds for a cluster's address to answer
-STORE = (
-    256 << 20
-)  # bytes of Ray's shared memory; there is only what is shipped in it, and what is larger goes to a file
-LONGEST = 27  # bytes of a folder in which the sockets of Ray still have names that Unix takes (107)
-QUIET = {  # RAY_...: nothing is told to Ray's makers, and the user's folder is not packed up where `uv run` starts us
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+STORE = 256 << 20  # bytes of Ray's shared memory, for what is shipped; where that is larger Ray takes files
+LONGEST = 27  # bytes of a folder in which Ray's sockets still have names that Unix takes, of 107 bytes
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # tell its makers nothing
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # pack up no folder of the user where `uv run` starts us
+}
+OWN = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on 127.0.0.1 alone, as it does on these systems by default
+    "RAY_AUTH_MODE": "token",
 }
 
 
@@ -67,7 +69,6 @@ def joined(cluster: str, workers: int | None) -> Iterator[Session]:
                 "num_gpus": 0,
                 "object_store_memory": STORE,
                 "_temp_dir": str(folder),
-                "_node_ip_address": "127.0.0.1",  # nobody else is to reach it
                 "include_dashboard": False,
             }
             with _initialised(cluster, folder, options):
@@ -90,6 +91,7 @@ def _initialised(cluster: str, folder: Path, options: dict[str, Any]) -> Iterato
     try:
         with _sigterm_is_ours(), chdir(folder):  # else its workers look for libraries among the user's files first
             try:
+                ray._private.worker._worker_logs_enabled = False  # else one of its threads writes to our stdout
                 ray.init(cluster, log_to_driver=False, configure_logging=False, **options)
             except Exception as error:
                 reason = (str(error).strip() or repr(error)).splitlines()[0]
@@ -138,10 +140,10 @@ def _sigterm_is_ours() -> Iterator[None]:
 
 def _of_our_own() -> dict[str, str]:
     """Variables of a Ray that only this run can use."""
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    own = {**QUIET, **OWN, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     if paths := os.environ.get("PYTHONPATH"):  # its processes start in another folder
         own["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in paths.split(os.pathsep))
-    return QUIET | own
+    return own
 
 
 @contextmanager
