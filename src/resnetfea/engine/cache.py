@@ -69,8 +69,12 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
         if not _temporary:
             log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
         temporary = tempfile.TemporaryDirectory(prefix="resnetfea.")
-        make(Path(temporary.name))  # which may want further entries
         _temporary[final] = temporary
+        try:
+            make(Path(temporary.name))  # which may want further entries
+        except BaseException:
+            del _temporary[final]
+            raise
         return Path(temporary.name)
     try:
         make(work)

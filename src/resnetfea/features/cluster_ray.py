@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -23,9 +24,11 @@ from resnetfea.errors import ResnetFeaError
 LOCAL = "local"
 ANSWER = 5.0  # seconds for a cluster's address to answer
 STORE = 256 << 20  # bytes of Ray's shared memory, for what is shipped; where that is larger Ray takes files
+STDERR = 2  # Unix's number of it
 LONGEST = 27  # bytes of a folder in which Ray's sockets still have names that Unix takes, of 107 bytes
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # tell its makers nothing
+    "RAY_NUM_REDIS_GET_RETRIES": "1",  # where an address answers and is no Ray: end after 40 s, not 13 minutes
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # pack up no folder of the user where `uv run` starts us
 }
 OWN = {
@@ -42,12 +45,23 @@ class Session:
     threads: int | None
 
 
-def check_installed() -> None:
-    """Raises:
-    ResnetFeaError: Ray is not.
+def check(cluster: str) -> None:
+    """Whether a run may hope: asked before it lists its images.
+
+    Raises:
+        ResnetFeaError: Ray is not installed; or nothing answers at this address, where Ray would try for minutes.
     """
     if find_spec("ray") is None:
         raise ResnetFeaError("--cluster needs Ray: pip install 'resnetfea[cluster]'")
+    if cluster == LOCAL:
+        return
+    host, _, port = cluster.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise ResnetFeaError(f"--cluster {cluster}: neither local nor HOST:PORT of a running Ray's head")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise ResnetFeaError(f"--cluster {cluster}: cannot be reached: {error}") from error
 
 
 @contextmanager
@@ -74,7 +88,6 @@ def joined(cluster: str, workers: int | None) -> Iterator[Session]:
             with _initialised(cluster, folder, options):
                 yield Session(workers, max(1, cores.usable() // workers))
     else:
-        _check_answers(cluster)
         with _folder() as folder, _environment(QUIET), _initialised(cluster, folder, {}):
             yield Session(workers, None)
 
@@ -89,7 +102,8 @@ def _initialised(cluster: str, folder: Path, options: dict[str, Any]) -> Iterato
     before = log.propagate, log.level
     log.propagate, log.level = False, logging.CRITICAL + 1  # what matters comes as an error, too
     try:
-        with _sigterm_is_ours(), chdir(folder):  # else its workers look for libraries among the user's files first
+        # in another folder, else its workers look for libraries among the user's files first
+        with _sigterm_is_ours(), chdir(folder), _stderr_to(folder / "stderr"):
             try:
                 ray._private.worker._worker_logs_enabled = False  # else one of its threads writes to our stdout
                 ray.init(cluster, log_to_driver=False, configure_logging=False, **options)
@@ -104,21 +118,6 @@ def _initialised(cluster: str, folder: Path, options: dict[str, Any]) -> Iterato
 
 def _done(cluster: str) -> str:
     return "started" if cluster == LOCAL else "joined"
-
-
-def _check_answers(cluster: str) -> None:
-    """Raises:
-    ResnetFeaError: nothing does at this address. Ray itself would try for minutes.
-    """
-    if cluster == "auto":
-        return
-    host, _, port = cluster.rpartition(":")
-    if not host or "/" in host or not port.isdecimal():
-        raise ResnetFeaError(f"--cluster {cluster}: neither local, nor auto, nor HOST:PORT of a running Ray's head")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
-    except (OSError, OverflowError) as error:
-        raise ResnetFeaError(f"--cluster {cluster}: cannot be reached: {error}") from error
 
 
 @contextmanager
@@ -136,6 +135,20 @@ def _sigterm_is_ours() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _stderr_to(path: Path) -> Iterator[None]:
+    """For what Ray's C++ says on its way; what it means comes as an exception."""
+    sys.stderr.flush()
+    kept = os.dup(STDERR)
+    try:
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
 
 
 def _of_our_own() -> dict[str, str]:

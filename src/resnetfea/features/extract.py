@@ -69,7 +69,7 @@ def extract(
         ResnetFeaError: there is nothing to do, `out` can't be used, or the weights do not give these layers.
     """
     if cluster is not None:
-        cluster_ray.check_installed()
+        cluster_ray.check(cluster)
     layers = chosen(layers, weights)
     kind = MapStore if pool == "none" else Store
     folder, sizes = Path(out), channels(weights)
