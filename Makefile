@@ -98,7 +98,7 @@ bench-short: $(VENV)/dev.stamp .venv-bench/stamp ## the quality of its rows on f
 
 lock: ## compute requirements/*.txt anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
-		-c requirements/constraints.in -o requirements/run.txt pyproject.toml requirements/build.in
+		-c requirements/constraints.in -o requirements/run.txt --extra cluster pyproject.toml requirements/build.in
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" \
 		-c requirements/constraints.in -c requirements/run.txt -o requirements/dev.txt --extra dev pyproject.toml
 

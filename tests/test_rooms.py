@@ -24,7 +24,7 @@ ROOMS = {  # what a room may import of ours besides itself, and of others beside
     "engine": ({"weights", "network"}, {"numpy", "openvino", "mindspore"}),
     "features": (
         {"weights", "engine"},
-        {"fsspec", "numpy", "PIL", "pillow_heif", "pillow_jxl", "pyarrow", "rich"},
+        {"fsspec", "numpy", "PIL", "pillow_heif", "pillow_jxl", "pyarrow", "ray", "rich"},
     ),
     "parity": ({"weights", "network", "engine", "features"}, {"numpy", "mindspore", "onnxruntime", "openvino", "PIL"}),
     "bench": ({"weights", "engine", "features"}, {"numpy", "onnxruntime", "PIL"}),
@@ -35,6 +35,7 @@ EXPORTERS = {
     "export.py",
     "mindspore_engine.py",
 }  # the only files of engine/ that may import mindspore
+CLUSTER = {"cluster.py", "cluster_ray.py"}  # the only ones that may import ray
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -49,6 +50,7 @@ def test_a_room_imports_only_what_its_row_allows(room: str) -> None:
                 assert module.split(".")[1] in ours | {room}, f"{path.name} imports {module}"
             else:
                 assert top in others, f"{path.name} imports {module}"
+                assert top != "ray" or path.name in CLUSTER, path.name
                 assert top != "mindspore" or room != "engine" or path.name in EXPORTERS, path.name
 
 
@@ -63,7 +65,7 @@ def test_no_file_is_called_utils() -> None:
         ("import resnetfea.cli", {"mindspore", "openvino", "numpy", "onnx", "pyarrow"}),
         ("from resnetfea import Variant", {"mindspore", "openvino", "numpy"}),
         ("from resnetfea import read; read('opennsfw')", {"mindspore", "openvino"}),
-        ("from resnetfea.features.extract import extract", {"mindspore", "openvino", "fsspec"}),
+        ("from resnetfea.features.extract import extract", {"mindspore", "openvino", "fsspec", "ray"}),
         ("from resnetfea import CompiledEngine", {"mindspore"}),
     ],
 )

@@ -76,7 +76,16 @@ def extract(
     ] = Engine.auto,
     decode: Annotated[Decode, typer.Option(help="fast reads large JPEGs at reduced scale.")] = Decode.exact,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Decoding processes.", show_default="one each core")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Decoding processes; of a --cluster: processes that compute.",
+            show_default="one each core; one each node",
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="local|ADDRESS", help="Compute on Ray: one of this machine, or one that runs (its head)."),
     ] = None,
     max_pixels: Annotated[int, typer.Option(min=1, help="An image of more is a failure.")] = Limits.pixels,
     max_bytes: Annotated[int, typer.Option(min=1, help="A file of more is a failure.")] = Limits.bytes,
@@ -157,6 +166,7 @@ def extract(
                 existing="resume" if resume else "overwrite" if overwrite else "refuse",
                 retry_failed=retry_failed,
                 update=update,
+                cluster=cluster,
                 progress=progress,
             )
     typer.echo(f"{text(out)}/features-*.parquet: {number(done.images, 'image')} in {number(done.shards, 'file')}")

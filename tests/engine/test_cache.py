@@ -31,6 +31,19 @@ def test_made_once_and_found_again() -> None:
     assert cache.entry("graphs", {"weights": "b"}, fill) != first
 
 
+@pytest.mark.parametrize("writable", [True, False])
+def test_an_entry_goes_to_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool) -> None:
+    packed = cache.pack("graphs", {"weights": "a"}, fill)
+    other = tmp_path / "other"
+    if not writable:
+        other.write_text("no folder")
+    monkeypatch.setenv(cache_folder.VARIABLE, str(other))
+    cache.unpack(packed)
+    there = cache.entry("graphs", {"weights": "a"}, lambda _: pytest.fail("made twice"))
+    assert (there / "model").read_text() == "whole"
+    assert there.is_relative_to(other) == writable
+
+
 def test_a_failure_leaves_nothing() -> None:
     def broken(folder: Path) -> None:
         fill(folder)
@@ -86,6 +99,7 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
     (tmp_path / "file").touch()
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "file" / "cache"))
     monkeypatch.setattr(cache, "_said", False)
+    monkeypatch.setattr(cache, "_temporary", {})
 
     def nested(folder: Path) -> None:
         assert (cache.entry("graphs", {}, fill) / "model").read_text() == "whole"

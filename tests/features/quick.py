@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from resnetfea.engine.cache import Packed
 from resnetfea.engine.layers import Maps
+from resnetfea.engine.precision import Precision, Quality
 from resnetfea.features import engines
 from resnetfea.features.extract import extract
 from resnetfea.features.run import Summary
@@ -25,7 +27,8 @@ CHANNELS = 64  # of its c5
 class Quick:
     """An engine that, as the compiled one does, takes some pictures more than it has given back."""
 
-    precision, quality = "fp32", None
+    precision: Precision = "fp32"
+    quality: Quality | None = None
 
     def __init__(self, *, whole: bool, ahead: int = 3) -> None:
         self.whole, self.ahead = whole, ahead
@@ -33,6 +36,10 @@ class Quick:
 
     def prepare(self) -> None:
         """Nothing to do."""
+
+    def packed(self) -> list[Packed]:
+        """Nothing."""
+        return []
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
         running: deque[NDArray[np.uint8]] = deque()

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from resnetfea.atomic import sync
 from resnetfea.cache_folder import VARIABLE, folder
@@ -20,25 +21,50 @@ SUMS = "sha256.json"  # of each file of an entry: a damaged one would give other
 ABANDONED = 3600  # seconds after which nobody works on a half-made entry any more
 
 log = logging.getLogger("resnetfea")
-_temporary: list[tempfile.TemporaryDirectory[str]] = []  # entries of this process, removed when it ends
 _said = False
+_temporary: dict[Path, tempfile.TemporaryDirectory[str]] = {}  # entries of this process, removed when it ends
+
+
+class Packed(NamedTuple):
+    """An entry, to be taken to another machine: its kind, what it is of, and its files."""
+
+    kind: str
+    what: dict[str, object]
+    files: dict[str, bytes]
+
+
+def pack(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> Packed:
+    """An entry, which is made where there is none yet."""
+    files = [path for path in entry(kind, what, make).iterdir() if path.name != SUMS]
+    return Packed(kind, what, {path.name: path.read_bytes() for path in files})
+
+
+def unpack(packed: Packed) -> None:
+    """Have the entry in this machine's cache, too."""
+
+    def make(folder: Path) -> None:
+        for name, content in packed.files.items():
+            (folder / name).write_bytes(content)
+
+    entry(packed.kind, packed.what, make)
 
 
 def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> Path:
     """The folder that holds what `what` describes; `make` fills an empty folder where there is none yet.
 
-    Where the cache can't be written the entry is made in a temporary folder, and made again next time.
+    Where the cache can't be written the entry is made in a temporary folder, and again by the next process.
 
     Raises:
         ResnetFeaError: the disk is full.
     """
-    there = found(kind, what) or kept(kind, what, make)
-    if there is None:
+    if there := found(kind, what) or kept(kind, what, make):
+        return there
+    place = _place(kind, what)
+    if place not in _temporary:
         temporary = tempfile.TemporaryDirectory(prefix="resnetfea.")
-        _temporary.append(temporary)
         make(Path(temporary.name))  # which may want further entries
-        there = Path(temporary.name)
-    return there
+        _temporary[place] = temporary
+    return Path(_temporary[place].name)
 
 
 def found(kind: str, what: dict[str, object]) -> Path | None:

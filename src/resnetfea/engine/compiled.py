@@ -34,6 +34,7 @@ from resnetfea.engine.precision import (
 from resnetfea.engine.quantize import Ranges, fold_norms
 from resnetfea.engine.resizing import to_the_laterals
 from resnetfea.engine.stem_rounding import round_stem
+from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import Weights, fpn_names
 
 GRAPH, CALIBRATED = (
@@ -126,6 +127,11 @@ class CompiledEngine:
             compiled_cache.keep(self._features_model, self._compiling)
             self._is_kept = True
 
+    def packed(self) -> list[cache.Packed]:
+        """What makes this engine on another machine, without MindSpore and without photos."""
+        entries = [cache.pack("graphs", self._exported, self._make)]
+        return entries + ([cache.pack("int8", self._choice, _lost)] if self.precision == "int8" else [])
+
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""
         results = self._maps_model.create_infer_request().infer([images(x)])  # one for each call: threads may share us
@@ -149,6 +155,18 @@ class CompiledEngine:
             "openvino": ov.__version__,
         }
         return what | ({"pyramid": list(self._computed)} if self._pyramid else {})
+
+    @property
+    def _choice(self) -> dict[str, object]:
+        """What the ranges of int8 in the cache depend on."""
+        return {
+            **self._exported,
+            "recipe": repr(self.weights.recipe),
+            "calibration": self.calibration.identity if self.calibration else None,
+            "min_cosine": self.min_cosine,
+            "cpu": telling_flags(),
+            "int8": INT8_FORMAT,
+        }
 
     def _read(self) -> ov.Model:
         """That graph, from the cache or freshly exported."""
@@ -202,13 +220,7 @@ class CompiledEngine:
             )
             (folder / CALIBRATED).write_text(json.dumps({"ranges": ranges, "quality": asdict(quality)}))
 
-        choice = {
-            "recipe": repr(self.weights.recipe),
-            "calibration": photos.identity,
-            "min_cosine": self.min_cosine,
-            "cpu": telling_flags(),
-        }
-        folder = cache.entry("int8", {**self._exported, **choice, "int8": INT8_FORMAT}, make)
+        folder = cache.entry("int8", self._choice, make)
         found = json.loads((folder / CALIBRATED).read_text())
         quality = found["quality"]
         self.quality = Quality(**{**quality, "kept": tuple(quality["kept"])})
@@ -243,3 +255,7 @@ class CompiledEngine:
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": self.threads,
         }
+
+
+def _lost(folder: Path) -> None:
+    raise ResnetFeaError(f"{folder}: what int8 was measured to be has vanished from the cache; start the run again")

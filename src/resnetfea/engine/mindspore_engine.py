@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 from numpy.typing import NDArray
 
+from resnetfea.engine.cache import Packed
 from resnetfea.engine.layers import Maps, Pool, chosen, computed, images, normalised, pixels
 from resnetfea.engine.precision import Precision, Quality
 from resnetfea.network import mode
@@ -38,6 +39,10 @@ class MindSporeEngine:
 
     def prepare(self) -> None:
         """Nothing: the graph is compiled for the first picture's size."""
+
+    def packed(self) -> list[Packed]:
+        """Nothing: the weights are all that makes this engine elsewhere."""
+        return []
 
     def maps(self, x: NDArray[np.float32]) -> Maps:
         """The layers' maps of a normalised batch x (N, 3, H, W), any N, H, W."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, Literal, Protocol
 
+from resnetfea.engine.cache import Packed
 from resnetfea.engine.export import check_exportable
 from resnetfea.engine.precision import Calibration, Precision, Quality
 from resnetfea.errors import ResnetFeaError
@@ -25,6 +26,9 @@ class ReadyEngine(Engine, Protocol):
 
     def prepare(self) -> None:
         """Do what can be done before there are pictures."""
+
+    def packed(self) -> list[Packed]:
+        """What makes the same engine in another process, on another machine, beside the weights."""
 
 
 log = logging.getLogger("resnetfea")
@@ -75,6 +79,7 @@ def made(
     photos: Calibration | None,
     min_cosine: float,
     batch: int,
+    threads: int | None = None,
     **options: Any,
 ) -> ReadyEngine:
     """The engine, ready to run.
@@ -85,7 +90,7 @@ def made(
         precision: "auto" measures which is fastest here.
         photos: that int8 and auto are measured on.
         min_cosine: that these keep.
-        batch: pictures in one request of the compiled engine.
+        batch, threads: of the compiled engine.
         options: that all engines take.
 
     Raises:
@@ -100,9 +105,15 @@ def made(
 
         if photos is None:
             raise ValueError("precision='auto' is measured on photos")
-        return fastest(weights, calibration=photos, min_cosine=min_cosine, batch=batch, **options)
+        return fastest(weights, calibration=photos, min_cosine=min_cosine, batch=batch, threads=threads, **options)
     from resnetfea.engine.compiled import CompiledEngine
 
     return CompiledEngine(
-        weights, precision=precision, calibration=photos, min_cosine=min_cosine, batch=batch, **options
+        weights,
+        precision=precision,
+        calibration=photos,
+        min_cosine=min_cosine,
+        batch=batch,
+        threads=threads,
+        **options,
     )

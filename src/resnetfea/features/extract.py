@@ -9,7 +9,7 @@ from typing import Literal
 from resnetfea.engine import cores
 from resnetfea.engine.layers import Pool, channels, chosen
 from resnetfea.engine.precision import MIN_COSINE, Precision
-from resnetfea.features import engines, listing, store
+from resnetfea.features import cluster_ray, engines, listing, store
 from resnetfea.features.engines import EngineName
 from resnetfea.features.folder import Existing, opened
 from resnetfea.features.images import Decode
@@ -41,6 +41,7 @@ def extract(
     existing: Existing = "refuse",
     retry_failed: bool = False,
     update: bool = False,
+    cluster: str | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Summary:
     """Write the pooled features, or the whole maps, of all images of `source` to `out`.
@@ -58,16 +59,20 @@ def extract(
         decode: "fast" reads large JPEGs at reduced scale (docs/images.md).
         limits: beyond which an image is a failure; None for those of Limits.
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
-        workers: processes that decode; None for one each core.
+        workers: processes that decode; None for one each core. Of a cluster: processes, each of which computes whole
+            shards; None for one on each node.
         shard_size: images of one Parquet file; None for 1024, or 64 of whole maps.
         existing: where `out` holds files already: "refuse", "resume" an interrupted run, or "overwrite".
         retry_failed: with "resume": go through the failures again, too.
         update: with "resume": take in what has come into the source since, as further shards.
+        cluster: "local", or the address of a running Ray, whose workers compute the shards (docs/scale.md).
         progress: called with images done and images in all.
 
     Raises:
         ResnetFeaError: there is nothing to do, `out` can't be used, or the weights do not give these layers.
     """
+    if cluster is not None:
+        cluster_ray.check(cluster)
     layers, limits = chosen(layers, weights), limits or Limits()
     kind = MapStore if pool == "none" else Store
     folder, sizes = Path(out), channels(weights)
@@ -84,13 +89,15 @@ def extract(
             batch=batch,
             decode=decode,
             limits=limits,
-            workers=workers or cores.usable(),
+            workers=(None if cluster else workers) or cores.usable(),
         ),
         calibration=calibration,
         target=kind(folder, {layer: sizes[layer] for layer in layers}),
         shard_size=shard_size or kind.shard_images,
         retry_failed=retry_failed,
         progress=progress,
+        cluster=cluster,
+        cluster_workers=workers,
     )
     with opened(folder, existing) as before:
         if before is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from resnetfea.engine.precision import INT8_FORMAT, Calibration, Quality
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, engines, listing, manifest, plan, store
+from resnetfea.features.cluster_ray import Session, joined
 from resnetfea.features.decoding import Decoders
 from resnetfea.features.engines import ReadyEngine
 from resnetfea.features.folder import remove_run
+from resnetfea.features.gone import watched
 from resnetfea.features.plan import Job, News, Plan
 from resnetfea.features.source import Source
 from resnetfea.features.store import Failure, Row, Store
@@ -59,6 +62,8 @@ class Run:
     shard_size: int
     retry_failed: bool
     progress: Progress
+    cluster: str | None = None
+    cluster_workers: int | None = None
     began: float = field(default_factory=time.monotonic)
 
     def anew(self, *, overwrite: bool) -> Summary:
@@ -114,21 +119,18 @@ class Run:
         ready = time.monotonic()
         facts |= {"lists": planned.lists}
         if jobs:
-            network = network or work.network()  # before OUT is touched
-            facts |= manifest.facts_of_quality(network.quality)
-            if overwrite:
-                remove_run(target.folder)
-            planned = planned.committed(target.folder)
-            store.write_manifest(target.folder, {"complete": False, **facts})
-            self.progress(planned.images - todo, planned.images)
-            network.prepare()
-            ready = time.monotonic()
-            names = chain.from_iterable(planned.names(jobs, target))
-            # one stream for all shards, so that nothing stands still while one is finished
-            with work.results(names, network, decoders) as some:
-                stream = self._watched(some, planned.images - todo, planned.images)
-                for job in jobs:
-                    target.write_shard(job.shard, _of(job, islice(stream, job.todo), target))
+            with self._joined() as session:
+                network = network or work.network()  # before OUT is touched
+                facts |= manifest.facts_of_quality(network.quality)
+                if overwrite:
+                    remove_run(target.folder)
+                planned = planned.committed(target.folder)
+                store.write_manifest(target.folder, {"complete": False, **facts})
+                self._tell(planned, todo)
+                if session is None:
+                    ready = self._here(work, network, planned, jobs, decoders)
+                else:
+                    ready = self._there(session, work, network, planned, jobs)
         rows, failed = target.finish(len(planned.shards()), facts)
         return Summary(
             images=rows,
@@ -142,6 +144,47 @@ class Run:
             vanished=planned.vanished,
             some=planned.some,
         )
+
+    def _here(self, work: Work, network: ReadyEngine, planned: Plan, jobs: list[Job], decoders: Decoders) -> float:
+        """Do the jobs in this process. Gives when the network was ready."""
+        network.prepare()
+        ready, left = time.monotonic(), sum(job.todo for job in jobs)
+        names = chain.from_iterable(planned.names(jobs, self.target))
+        # one stream for all shards, so that nothing stands still while one is finished
+        with work.results(names, network, decoders) as some:
+            stream = self._told(watched(some, self.source.check), planned, left)
+            for job in jobs:
+                self.target.write_shard(job.shard, _of(job, islice(stream, job.todo), self.target))
+        return ready
+
+    def _there(self, session: Session, work: Work, network: ReadyEngine, planned: Plan, jobs: list[Job]) -> float:
+        """Do them on Ray. Gives when the first worker was ready."""
+        from resnetfea.features.cluster import compute
+        from resnetfea.features.cluster_worker import shipped
+
+        left = sum(job.todo for job in jobs)
+        some = shipped(work, network, self.target, self.source.check)
+        names = planned.names(jobs, self.target)
+        return compute(session, some, jobs, names, lambda done: self._tell(planned, left - done))
+
+    @contextmanager
+    def _joined(self) -> Iterator[Session | None]:
+        """Ray, where the run is to be on one."""
+        if self.cluster is None:
+            yield None
+            return
+        with joined(self.cluster, self.cluster_workers) as session:
+            yield session
+
+    def _told(self, some: Iterator[Row | Failure], planned: Plan, left: int) -> Iterator[Row | Failure]:
+        """Passes results on, and tells of each."""
+        for result in some:
+            left -= 1
+            self._tell(planned, left)
+            yield result
+
+    def _tell(self, planned: Plan, left: int) -> None:
+        self.progress(planned.images - left, planned.images)
 
     @property
     def _measures(self) -> bool:
@@ -186,15 +229,6 @@ class Run:
                 "now; give the same photos with --calibration, or use --overwrite to start anew"
             )
         return found.pictures()
-
-    def _watched(self, some: Iterator[Row | Failure], done: int, total: int) -> Iterator[Row | Failure]:
-        """Passes results on, tells of each, and stops the run where the whole source has gone: not one image is bad."""
-        for result in some:
-            if isinstance(result, Failure) and result.kind in ("missing", "unreadable"):
-                self.source.check()
-            done += 1
-            self.progress(done, total)
-            yield result
 
 
 def _of(job: Job, computed: Iterator[Row | Failure], target: Store) -> Iterator[Row | Failure]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -29,6 +31,7 @@ MANIFEST, FAILURES = "manifest.json", "failures.parquet"
 INPUTS = ".inputs"  # the list of images, while a run goes on
 LISTED, NEW = ".listed", ".new"  # what the source lists now, and what of it is new
 PARTIAL = ".partial"
+TOKEN = re.compile(r"\.[0-9a-f]{16}$")  # in the partial names of a cluster's workers
 SHARD = re.compile(r"features-\d{5,}\.parquet")
 GROUP_ROWS = 1024  # rows of one row group, so that a shard of any size needs little memory
 FAILURE_SCHEMA = pa.schema([("path", pa.string()), ("kind", pa.string()), ("reason", pa.string())])
@@ -75,23 +78,34 @@ class Store:
 
     def write_shard(self, index: int, results: Iterable[Row | Failure]) -> None:
         """One finished shard: its rows, and its failures beside them."""
+        with _committed(self.shard(index)) as path, self.writing(path) as put:
+            for result in results:
+                put(result)
+
+    def partial(self, index: int) -> Path:
+        """A file for a shard under way that no other process, here or elsewhere, takes."""
+        return self.folder / f".{self.shard(index).name}.{secrets.token_hex(8)}{PARTIAL}"
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Callable[[Row | Failure], None]]:
+        """Takes a shard's results one after another into a file, which is whole where the block ends well."""
         failures: list[tuple[int, Failure]] = []
-        with (
-            _committed(self.shard(index)) as path,
-            path.open("wb") as file,
-            writeback(file) as go_on,
-            _writer(file, self.schema) as writer,
-        ):
+        with path.open("wb") as file, writeback(file) as go_on, _writer(file, self.schema) as writer:
             rows: list[Row] = []
-            for place, result in enumerate(results):
+            places = count()
+
+            def put(result: Row | Failure) -> None:
+                place = next(places)
                 if isinstance(result, Failure):
                     failures.append((place, result))
-                    continue
+                    return
                 rows.append(result)
                 if len(rows) == self.group_rows:
                     writer.write_table(self._table(rows))
-                    rows = []
+                    rows.clear()
                     go_on()
+
+            yield put
             if rows:
                 writer.write_table(self._table(rows))
             writer.add_key_value_metadata(
@@ -215,7 +229,9 @@ def half_done(path: Path) -> bool:
     """Whether a file in OUT is one that is only there while a run goes on."""
     if path.name in (LISTED, NEW):
         return True
-    return path.name.endswith(PARTIAL) and ours(path.with_name(path.name.removeprefix(".").removesuffix(PARTIAL)))
+    if not path.name.endswith(PARTIAL):
+        return False
+    return ours(path.with_name(TOKEN.sub("", path.name.removeprefix(".").removesuffix(PARTIAL))))
 
 
 def _failures(footer: Any) -> list[tuple[int, Failure]]:

@@ -35,6 +35,7 @@ class Work:
     decode: Decode
     limits: Limits
     workers: int
+    threads: int | None = None  # of the engine; None for all cores
 
     def network(self) -> ReadyEngine:
         """The engine, ready to run; half a minute where it is not in the cache yet."""
@@ -44,6 +45,7 @@ class Work:
             photos=self.photos,
             min_cosine=self.min_cosine,
             batch=self.batch,
+            threads=self.threads,
             precision=self.precision,
             layers=self.layers,
             pool=self.pool,
