@@ -66,6 +66,14 @@ SEED ?= 0
 fuzz: $(VENV)/dev.stamp ## damaged files into every reader of weights, FUZZ_SECONDS=60 each, from SEED=0
 	PYTHONPATH=tests $(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) --seed $(SEED)
 
+IMAGES ?= 100000
+fuzz-images: $(VENV)/dev.stamp ## damaged pictures through extract, IMAGES=100000, from SEED=0; ten minutes
+	PYTHONPATH=tests $(BIN)/python tests/fuzz/images.py --images $(IMAGES) --seed $(SEED)
+
+KILLS ?= 200
+crash: $(VENV)/dev.stamp ## kill extract at KILLS=200 random instants, from SEED=0: do its files stay what they should be?
+	$(BIN)/python tests/crash/run.py --kills $(KILLS) --seed $(SEED)
+
 measure-reading: $(VENV)/dev.stamp ## time and memory of reading a full-width file of each kind
 	PYTHONPATH=tests $(BIN)/python tests/weights/measure_reading.py
 
@@ -97,7 +105,7 @@ lock: ## compute requirements/*.txt anew (needs uv)
 clean: ## remove environments and what was made
 	rm -rf $(VENV) .venv-parity .venv-others .venv-bench build dist features
 
-.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz measure-reading measure-decode differences bench bench-short lock clean
+.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz fuzz-images crash measure-reading measure-decode differences bench bench-short lock clean
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from resnetfea.engine.compiled import CompiledEngine
     from resnetfea.engine.mindspore_engine import MindSporeEngine
     from resnetfea.errors import ResnetFeaError
+    from resnetfea.features.limits import Limits
+    from resnetfea.features.store import Failure, Row
+    from resnetfea.features.stream import extract
     from resnetfea.network.build import resnet50
     from resnetfea.network.resnet import ResidualBlockUsing, ResNetFea, weight_init_ones
     from resnetfea.network.variant import Variant
@@ -28,12 +31,16 @@ __version__ = "0.1.0"
 _HOME = {
     "CompiledEngine": "resnetfea.engine.compiled",
     "MindSporeEngine": "resnetfea.engine.mindspore_engine",
+    "Failure": "resnetfea.features.store",
+    "Limits": "resnetfea.features.limits",
     "Recipe": "resnetfea.weights",
     "ResNetFea": "resnetfea.network.resnet",
     "ResidualBlockUsing": "resnetfea.network.resnet",
     "ResnetFeaError": "resnetfea.errors",
+    "Row": "resnetfea.features.store",
     "Variant": "resnetfea.network.variant",
     "Weights": "resnetfea.weights",
+    "extract": "resnetfea.features.stream",
     "read": "resnetfea.weights",
     "resnet50": "resnetfea.network.build",
     "weight_init_ones": "resnetfea.network.resnet",
@@ -41,13 +48,17 @@ _HOME = {
 
 __all__ = [
     "CompiledEngine",
+    "Failure",
+    "Limits",
     "MindSporeEngine",
     "Recipe",
     "ResNetFea",
     "ResidualBlockUsing",
     "ResnetFeaError",
+    "Row",
     "Variant",
     "Weights",
+    "extract",
     "read",
     "resnet50",
     "weight_init_ones",

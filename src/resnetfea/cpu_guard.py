@@ -15,7 +15,6 @@ import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
 LIMIT = "ONEDNN_MAX_CPU_ISA"  # oneDNN's own variable; what the user sets there is left alone
@@ -81,6 +80,8 @@ def is_slow(version: str) -> bool:
 
 def mindspore_version() -> str | None:
     """The installed MindSpore's version, without importing it."""
+    from importlib import metadata  # 20 ms, which a decoder's process does not have
+
     try:
         return metadata.version("mindspore")
     except metadata.PackageNotFoundError:

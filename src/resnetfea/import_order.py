@@ -21,5 +21,7 @@ def make_safe() -> None:
 
     Reading a 100 MB ONNX file takes 0.2 s either way: the weights are one block of bytes each.
     """
-    if (mindspore_version() or "").startswith(AFFECTED) and "google.protobuf" not in sys.modules:
-        os.environ.setdefault(VARIABLE, "python")
+    if VARIABLE in os.environ or "google.protobuf" in sys.modules:
+        return
+    if (mindspore_version() or "").startswith(AFFECTED):
+        os.environ[VARIABLE] = "python"

@@ -98,6 +98,7 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(cache, "_said", False)
     monkeypatch.setattr(cache, "_temporary", {})
 
     def nested(folder: Path) -> None:

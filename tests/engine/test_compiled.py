@@ -21,7 +21,7 @@ from engine.test_pyramid import weights_of
 from parity.fpn_cases import NETS
 from parity.references import FURTHER, SEED, VARIANTS
 from resnetfea import CompiledEngine, Weights, cpu_guard, read
-from resnetfea.engine.layers import Pool, channels, normalised
+from resnetfea.engine.layers import Maps, Pool, channels, normalised
 from resnetfea.engine.precision import NoBf16, Precision, TooCoarse
 from resnetfea.network.variant import Variant
 from resnetfea.weights import recipe, safetensors_file
@@ -67,6 +67,7 @@ def test_every_network_runs_in_every_precision(case: str, tmp_path: Path) -> Non
     some = pictures(weights, samples.PHOTOS[:2])
     exact = CompiledEngine(weights)
     rows = list(exact.features(some))
+    assert equal(by_a_later_process(exact, some), rows)
     if case in FURTHER:  # of VARIANTS' operations the default weights' network has all
         assert equal(list(CompiledEngine(weights, batch=2, threads=1).features(some)), rows)
     for precision in here():
@@ -74,11 +75,22 @@ def test_every_network_runs_in_every_precision(case: str, tmp_path: Path) -> Non
         assert engine.batch == 1  # for more, OpenVINO rounds bf16 elsewhere behind group norms, and all of int8
         found = list(engine.features(some))
         assert not equal(found, rows)  # it is no fp32
+        assert equal(by_a_later_process(engine, some), found)
         assert min(worst_cosine(found, rows).values()) > LEAST[precision], precision
     x = np.stack([normalised(one, weights.recipe)[:, :70, :95] for one in some])
     maps, any_size = exact.maps(x), engine.maps(x)  # int8 with group norms had 0.9 there (quantize._end_steps)
     assert {layer: one.shape for layer, one in any_size.items()} == {layer: one.shape for layer, one in maps.items()}
     assert min(cosine(one, maps[layer]) for layer, one in any_size.items()) > 0.998
+
+
+def by_a_later_process(engine: CompiledEngine, some: samples.Pictures) -> list[Maps]:
+    """Rows of what the engine leaves in the cache."""
+    engine.prepare()
+    options: dict[str, Any] = {"precision": engine.precision, "calibration": engine.calibration, "batch": engine.batch}
+    later = CompiledEngine(engine.weights, layers=engine.layers, **options)
+    rows = list(later.features(some))
+    assert "_graph" not in later.__dict__
+    return rows
 
 
 def here() -> tuple[Precision, ...]:
@@ -102,7 +114,9 @@ def test_bf16_is_used_here(tiny: Weights) -> None:
 def test_every_pyramid_runs_in_every_precision(case: str, tmp_path: Path) -> None:
     weights = small(weights_of(case, tmp_path))
     some, layers = pictures(weights, samples.PHOTOS[:2]), list(channels(weights))
-    rows = list(CompiledEngine(weights, layers=layers).features(some))
+    exact = CompiledEngine(weights, layers=layers)
+    rows = list(exact.features(some))
+    assert equal(by_a_later_process(exact, some), rows)
     assert equal(list(CompiledEngine(weights, layers=layers, batch=2, threads=1).features(some)), rows)
     for precision in here():
         engine = CompiledEngine(weights, layers=layers, precision=precision, calibration=calibration(some))

@@ -16,6 +16,7 @@ from resnetfea.errors import ResnetFeaError
 from resnetfea.features import cluster_ray, listing
 from resnetfea.features.cluster_worker import Done, Order, Worker, shipped
 from resnetfea.features.folder import opened
+from resnetfea.features.limits import Limits
 from resnetfea.features.map_store import MapStore
 from resnetfea.features.plan import Job
 from resnetfea.features.source import Named, Source
@@ -47,7 +48,8 @@ def begun(weights: Weights, photos: Path, out: Path, pool: Any = "avg") -> tuple
         min_cosine=0.99,
         batch=1,
         decode="exact",
-        workers=None,
+        limits=Limits(),
+        workers=2,
     )
     some = pickle.loads(pickle.dumps(shipped(work, Quick(whole=pool == "none"), target, source.check)))
     worker = Worker()

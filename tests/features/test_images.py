@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resnetfea.features import images
-from resnetfea.features.bad_image import BadImage
+from resnetfea.features.bad_image import BadImage, Kind
 from resnetfea.features.images import decode
+from resnetfea.features.limits import Limits
 from resnetfea.features.source import file
 from resnetfea.weights import Recipe
 from resnetfea.weights.recipe import TORCHVISION
@@ -392,11 +393,14 @@ def test_bombs_take_little_memory(tmp_path: Path) -> None:
 
 def test_the_documented_limits_hold(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs/images.md").read_text(encoding="utf-8")
-    assert f"{images.MAX_PIXELS:,} (Pillow's limit)" in text
-    assert f"more than {images.MAX_BYTES >> 20} MiB" in text
+    assert f"{Limits.pixels:,} (Pillow's limit)" in text
+    assert f"`--max-bytes`, {Limits.bytes >> 20} MiB" in text
+    assert f"`--max-seconds`, {Limits.seconds:.0f}, " in text
     assert f"more than {images.LARGE_PIXELS // 1_000_000} million pixels" in text
+    for kind in get_args(Kind):
+        assert f"\n| `{kind}` | " in text
     with (tmp_path / "x.jpg").open("wb") as made:
-        made.truncate(images.MAX_BYTES + 1)  # takes no room on the disk
+        made.truncate(Limits.bytes + 1)  # takes no room on the disk
     with pytest.raises(BadImage, match=r"too large \(536,870,913 bytes\)"):
         decode(file(tmp_path / "x.jpg"), AS_IS)
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnetfea.errors import ResnetFeaError
-from resnetfea.features import listing
+from resnetfea.features import listing, walking
 from resnetfea.features.bad_image import BadImage
 from resnetfea.features.images import decode
+from resnetfea.features.sorting import in_order
 from resnetfea.features.source import file
 from resnetfea.weights.recipe import TORCHVISION
 
@@ -101,6 +103,17 @@ def test_sorted_by_the_bytes_of_the_whole_path(tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("tree")
     touch(folder, *(path + ".jpg" for path in paths))
     assert names(folder) == sorted(os.fsencode(path + ".jpg") for path in paths)
+
+
+def test_folders_too_large_for_the_memory_are_sorted_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walking, "in_order", partial(in_order, run_records=3))
+    paths = [f"{folder}{index}.jpg" for folder in ("", "b/", "a/c/") for index in range(20)]
+    touch(tmp_path / "photos", *paths)
+    listed = listing.images(tmp_path / "photos", tmp_path).names()
+    assert list(listed) == sorted(map(os.fsencode, paths))
+    assert os.listdir(tmp_path) == ["photos"]
+    with pytest.raises(FileNotFoundError, match="nowhere"):  # so that is where it would be
+        list(listing.images(tmp_path / "photos", tmp_path / "nowhere").names())
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ OF_FILE = RUN | {"recipe": {"mean": [1.0, 2.0, 3.0]}, "complete": False, "images
 def test_the_same_run_goes_on() -> None:
     manifest.check_same(Path("out"), OF_FILE, RUN)
     manifest.check_same(Path("out"), OF_FILE | {"kept_in_float": ["conv1"], "worst_cosine": {"c2": 0.999}}, RUN)
+    manifest.check_same(Path("out"), OF_FILE | {"limits": {"pixels": 9}}, RUN | {"limits": {"pixels": 10}})
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from PIL import Image
 from resnetfea.engine.layers import Maps
 from resnetfea.features import engines
 from resnetfea.features import extract as extracting
+from resnetfea.features.bad_image import BadImage
+from resnetfea.features.images import Picture, decode
 from resnetfea.features.pipeline import results
-from resnetfea.features.source import Named, file
+from resnetfea.features.source import Content, Named, file
 from resnetfea.features.store import Failure, Row
 from resnetfea.weights import read
 from resnetfea.weights.recipe import TORCHVISION
@@ -47,6 +49,19 @@ class ChannelMeans:
         return {"c5": running.popleft().mean(axis=(0, 1), dtype=np.float32)}
 
 
+class Threads(ThreadPoolExecutor):
+    """Decoders without processes."""
+
+    def submit(self, content: Content) -> Future[Picture | BadImage]:  # type: ignore[override]
+        return super().submit(self._one, content)
+
+    def _one(self, content: Content) -> Picture | BadImage:
+        try:
+            return decode(content, AS_IS)
+        except BadImage as bad:
+            return bad
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 pictures, each of its own colour and size."""
@@ -68,12 +83,11 @@ def test_each_name_once_in_order_with_its_own_features(
     pictures: Path, pattern: list[bool], ahead: int, engine_ahead: int
 ) -> None:
     names = [f"{index}.png" if good else f"missing-{index}.png" for index, good in enumerate(pattern)]
-    with ThreadPoolExecutor(3) as decoders:
+    with Threads(3) as decoders:
         engine = ChannelMeans(engine_ahead)
         got = list(
             results(
                 named(pictures, names),
-                recipe=AS_IS,
                 engine=engine,
                 decoders=decoders,
                 ahead=ahead,
@@ -98,9 +112,9 @@ def test_names_are_taken_no_further_ahead_than_told(pictures: Path) -> None:
             taken += 1
             yield "7.png"
 
-    with ThreadPoolExecutor(2) as decoders:
+    with Threads(2) as decoders:
         engine = ChannelMeans(3)
-        stream = results(named(pictures, names()), recipe=AS_IS, engine=engine, decoders=decoders, ahead=4)
+        stream = results(named(pictures, names()), engine=engine, decoders=decoders, ahead=4)
         for given_out, _ in enumerate(stream, start=1):
             assert taken <= given_out + 3 + 4 + 1
             assert engine.taken <= given_out + 3
@@ -114,8 +128,8 @@ def test_an_engines_error_comes_through(pictures: Path) -> None:
             raise RuntimeError("the device is gone")
             yield
 
-    with ThreadPoolExecutor(1) as decoders, pytest.raises(RuntimeError, match="device is gone"):
-        list(results(named(pictures, ["1.png"] * 9), recipe=AS_IS, engine=Broken(), decoders=decoders, ahead=2))
+    with Threads(1) as decoders, pytest.raises(RuntimeError, match="device is gone"):
+        list(results(named(pictures, ["1.png"] * 9), engine=Broken(), decoders=decoders, ahead=2))
 
 
 def test_one_stream_for_all_shards(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def own(source: str | Path) -> list[bytes]:
     """
     found = listing.images(source)
     places = (found.content(name) for name in islice(found.names(), MOST))
-    paths = [os.path.abspath(place.path) for place in places if isinstance(place, Place)]
+    paths = [os.path.abspath(place.path) for place in places if isinstance(place, Place) and place.size is None]
     if not paths:
         raise ResnetFeaError(f"{source}: no images in it")
     return paths

@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -23,6 +22,8 @@ from resnetfea.bench.contender import Contender, engine_of
 from resnetfea.engine import cores
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, listing
+from resnetfea.features.decoding import Decoders
+from resnetfea.features.local import Local
 from resnetfea.features.pipeline import results
 from resnetfea.features.source import Named, file
 from resnetfea.features.store import Failure
@@ -40,27 +41,29 @@ def _main() -> None:
 
     told = json.loads(sys.stdin.readline())
     try:
-        weights = read(told["weights"], offline=True)
-        if weights.identity != told["identity"]:
-            raise ResnetFeaError(f"{told['weights']}: changed while it was being used")
-        paths = [os.fsencode(path) for path in told["paths"]]
-        photos = listing.Files(where="", base=b"", listed=partial(iter, paths))
-        calibration = calibration_photos.of_names(photos, paths, len(paths), weights.recipe, "exact")
-        engine = engine_of(Contender(*told["contender"]), weights, Path(told["graph"]), calibration)
-        around: Iterator[bytes] = cycle(paths)
-        threads = cores.usable()
-        with ThreadPoolExecutor(threads) as decoders:
-            options: dict[str, Any] = {"recipe": weights.recipe, "engine": engine, "decoders": decoders}
+        processes = cores.usable()
+        with Decoders(processes) as decoders:
+            weights = read(told["weights"], offline=True)
+            if weights.identity != told["identity"]:
+                raise ResnetFeaError(f"{told['weights']}: changed while it was being used")
+            decoders.prepare(weights.recipe)
+            paths = [os.fsencode(path) for path in told["paths"]]
+            photos = listing.Files(where="", base=Local(b""), listed=partial(iter, paths))
+            calibration = calibration_photos.of_names(photos, paths, len(paths), decoders)
+            engine = engine_of(Contender(*told["contender"]), weights, Path(told["graph"]), calibration)
+            around: Iterator[bytes] = cycle(paths)
 
             def named(path: bytes) -> Named:
                 return Named("", file(path))
 
             def run(pictures: int) -> int:
                 """How many of them are images."""
-                rows = results(map(named, islice(around, pictures)), ahead=2 * threads, **options)
+                rows = results(
+                    map(named, islice(around, pictures)), engine=engine, decoders=decoders, ahead=2 * processes
+                )
                 return sum(not isinstance(one, Failure) for one in rows)
 
-            run(2 * threads)  # then the network is compiled, and all threads are there
+            run(2 * processes)  # then the network is compiled, and all processes are there
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is half made from here on: it ends at once
             say(ready=True)
             for line in sys.stdin:

@@ -22,6 +22,7 @@ ABANDONED = 3600  # seconds after which nobody works on a half-made entry any mo
 
 log = logging.getLogger("resnetfea")
 _temporary: dict[Path, tempfile.TemporaryDirectory[str]] = {}  # entries of this process, removed when it ends
+_said = False
 
 
 class Packed(NamedTuple):
@@ -56,26 +57,37 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
     Raises:
         ResnetFeaError: the disk is full.
     """
-    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
-    final = folder() / kind / key
-    if _is_whole(final):
-        return final
-    if final in _temporary:
-        return Path(_temporary[final].name)
+    place = _place(kind, what)
+    if place in _temporary:
+        return Path(_temporary[place].name)
+    there = found(kind, what) or kept(kind, what, make)
+    if there is None:
+        temporary = tempfile.TemporaryDirectory(prefix="resnetfea.")
+        there = Path(temporary.name)
+        make(there)  # which may want further entries
+        _temporary[place] = temporary
+    return there
+
+
+def found(kind: str, what: dict[str, object]) -> Path | None:
+    """The folder that holds what `what` describes, if it is there and undamaged."""
+    final = _place(kind, what)
+    return final if _is_whole(final) else None
+
+
+def kept(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> Path | None:
+    """The same made anew, in place of a damaged one; None, and nothing is made, where the cache can't be written.
+
+    Raises:
+        ResnetFeaError: the disk is full.
+    """
+    final = _place(kind, what)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=final.parent))
+        work = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     except OSError as error:
-        if not _temporary:
-            log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
-        temporary = tempfile.TemporaryDirectory(prefix="resnetfea.")
-        _temporary[final] = temporary
-        try:
-            make(Path(temporary.name))  # which may want further entries
-        except BaseException:
-            del _temporary[final]
-            raise
-        return Path(temporary.name)
+        _say_once(error)
+        return None
     try:
         make(work)
         sums = {path.name: _sha256(path) for path in work.iterdir()}
@@ -102,6 +114,18 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
         for path in (work, *_abandoned(final.parent)):
             shutil.rmtree(path, ignore_errors=True)
     return final
+
+
+def _place(kind: str, what: dict[str, object]) -> Path:
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+    return folder() / kind / key
+
+
+def _say_once(error: OSError) -> None:
+    global _said
+    if not _said:
+        _said = True
+        log.warning("cannot write to the cache folder %s (%s); set %s", folder(), error.strerror, VARIABLE)
 
 
 def _is_whole(path: Path) -> bool:

@@ -15,7 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from resnetfea import cpu_guard
-from resnetfea.engine import cache, cores
+from resnetfea.engine import cache, compiled_cache, cores
 from resnetfea.engine.calibration import calibrated, coarse
 from resnetfea.engine.export import FORMAT, check_exportable, export
 from resnetfea.engine.layers import Maps, Pool, batches, chosen, computed, fixed_size, images
@@ -31,11 +31,11 @@ from resnetfea.engine.precision import (
     hint,
     telling_flags,
 )
-from resnetfea.engine.quantize import fold_norms
+from resnetfea.engine.quantize import Ranges, fold_norms
 from resnetfea.engine.resizing import to_the_laterals
 from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights import Weights
+from resnetfea.weights import Weights, fpn_names
 
 GRAPH, CALIBRATED = (
     "model.xml",
@@ -94,18 +94,38 @@ class CompiledEngine:
         self._pyramid = len(self._computed) > len(weights.variant.out)
         check_exportable(weights, pyramid=self._pyramid)
         self.threads = threads or cores.usable()
+        group_norms = weights.variant.norm == "group" or (self._pyramid and fpn_names.norm_of(weights.fpn) == "group")
+        if precision == "fp32" and not group_norms:
+            self.batch = batch
         with cpu_guard.lifted():  # OpenVINO's oneDNN reads the limit when it is first asked something, for good
             self._core = ov.Core()
             check_possible(precision, self._core)
             self._hint = hint(precision, self._core)
-            self._graph = self._read()
-        group_norms = any(one.get_type_name() == "ReduceMean" for one in self._graph.get_ops())  # nothing else has one
-        if precision == "fp32" and not group_norms:
-            self.batch = batch
+            self._ranges = self._calibrated() if precision == "int8" else {}
+            self._compiling = compiled_cache.described(
+                self._exported,
+                self._core,
+                recipe=repr(weights.recipe),
+                layers=self.layers,
+                pool=pool,
+                ranges=self._ranges,
+                kept=self.quality.kept if self.quality else (),
+                batch=self.batch,
+                settings=self._settings(self.threads),
+            )
+            self._imported = compiled_cache.imported(self._core, self._compiling, self._settings(self.threads))
+        self._is_kept = self._imported is not None
+        if not self._is_kept:
+            _ = self._graph  # what can fail does so here
 
     def prepare(self) -> None:
-        """Compile now what `features` would compile when it is first called: half a second."""
-        _ = self._features_model
+        """Compile now what `features` would compile when it is first called: half a second, and leave it in the cache.
+
+        Where an earlier process did so there is nothing left to do.
+        """
+        if not self._is_kept:
+            compiled_cache.keep(self._features_model, self._compiling)
+            self._is_kept = True
 
     def packed(self) -> list[cache.Packed]:
         """What makes this engine on another machine, without MindSpore and without photos."""
@@ -149,13 +169,20 @@ class CompiledEngine:
         }
 
     def _read(self) -> ov.Model:
-        """The graph x -> the wanted layers, from the cache or freshly exported."""
-        model = self._core.read_model(cache.entry("graphs", self._exported, self._make) / GRAPH)
-        if self.precision == "int8":
-            model = self._quantized(model)
-        elif self.precision == "bf16":
+        """That graph, from the cache or freshly exported."""
+        with cpu_guard.lifted():
+            return self._core.read_model(cache.entry("graphs", self._exported, self._make) / GRAPH)
+
+    @cached_property
+    def _graph(self) -> ov.Model:
+        """The graph x -> the wanted layers, in the precision's arithmetic."""
+        model = self._read()
+        if self.precision != "fp32":
             fold_norms(model)
+        if self.precision == "bf16":
             round_stem(model)
+        if self.quality:
+            model = coarse(model, self._ranges, self.quality.kept, self._hint)
         ends = dict(zip(self._computed, (one.get_node().input_value(0) for one in model.outputs), strict=True))
         return ov.Model([ends[layer] for layer in self.layers], model.get_parameters())
 
@@ -170,16 +197,16 @@ class CompiledEngine:
         save(model, folder / GRAPH)
         onnx.unlink()
 
-    def _quantized(self, model: ov.Model) -> ov.Model:
-        """The graph in int8, from the cache or freshly measured; and what it loses, in `quality`."""
+    def _calibrated(self) -> Ranges:
+        """The ranges that int8 rounds in, from the cache or freshly measured; and what it loses, in `quality`."""
         photos = self.calibration
         if photos is None:
             raise ValueError("int8 needs photos to be calibrated on: calibration=Calibration(...)")
 
-        fold_norms(model)
-
         def make(folder: Path) -> None:
             log.info("choosing what of %s runs in int8; once for these photos, some seconds", self.weights.path.name)
+            model = self._read()
+            fold_norms(model)
             ranges, quality = calibrated(
                 model,
                 self._computed,
@@ -195,8 +222,10 @@ class CompiledEngine:
 
         folder = cache.entry("int8", self._choice, make)
         found = json.loads((folder / CALIBRATED).read_text())
-        self.quality = Quality(**found["quality"])
-        return coarse(model, found["ranges"], self.quality.kept, self._hint)
+        quality = found["quality"]
+        self.quality = Quality(**{**quality, "kept": tuple(quality["kept"])})
+        ranges: Ranges = found["ranges"]
+        return ranges
 
     @cached_property
     def _maps_model(self) -> Any:
@@ -205,6 +234,8 @@ class CompiledEngine:
     @cached_property
     def _features_model(self) -> Any:
         """Pixels in, pooled layers or maps out: normalisation and pooling are part of the graph."""
+        if self._imported is not None:
+            return self._imported
         model = from_pixels(pooled(self._graph, self.pool), self.weights.recipe)
         return self._compiled(self._sized(model), streams=self.threads)
 
@@ -215,13 +246,15 @@ class CompiledEngine:
         return model
 
     def _compiled(self, model: ov.Model, *, streams: int, asked: str | None = None) -> Any:
-        settings = {
+        with cpu_guard.lifted():
+            return self._core.compile_model(model, "CPU", self._settings(streams, asked))
+
+    def _settings(self, streams: int, asked: str | None = None) -> dict[str, object]:
+        return {
             "INFERENCE_PRECISION_HINT": asked or self._hint,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": self.threads,
         }
-        with cpu_guard.lifted():
-            return self._core.compile_model(model, "CPU", settings)
 
 
 def _lost(folder: Path) -> None:

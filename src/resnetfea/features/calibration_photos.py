@@ -13,15 +13,19 @@ from resnetfea.engine.precision import Calibration
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing
 from resnetfea.features.bad_image import BadImage
-from resnetfea.features.images import Decode, decode, read
+from resnetfea.features.decoding import Decoders
+from resnetfea.features.images import read
 from resnetfea.features.source import Source
-from resnetfea.weights import Recipe
 
 PHOTOS = 64
 
 
-def of_source(source: str | Path, recipe: Recipe, mode: Decode) -> Calibration:
+def of_source(source: str | Path, decoders: Decoders) -> Calibration:
     """Of a folder, list or image that the user gives.
+
+    Args:
+        source: as extract's.
+        decoders: open until the pictures are asked for.
 
     Raises:
         ResnetFeaError: there is no image in it.
@@ -30,30 +34,28 @@ def of_source(source: str | Path, recipe: Recipe, mode: Decode) -> Calibration:
     count = sum(1 for _ in found.names())
     if not count:
         raise ResnetFeaError(f"{source}: no images in it to calibrate on")
-    return of_names(found, found.names(), count, recipe, mode)
+    return of_names(found, found.names(), count, decoders)
 
 
-def of_names(source: Source, names: Iterable[bytes], count: int, recipe: Recipe, mode: Decode) -> Calibration:
+def of_names(source: Source, names: Iterable[bytes], count: int, decoders: Decoders) -> Calibration:
     """Up to PHOTOS of `count` names, evenly spread, since neighbours in a folder are often alike.
 
-    Which they are, and so every row of the run, depends on the files' contents and order alone.
+    Which they are, and so every row of the run, depends on the files' contents and order, and on what the decoders
+    take and make of them, alone.
     """
     wanted = {index * count // PHOTOS for index in range(PHOTOS)}
     contents = [source.content(name) for index, name in enumerate(names) if index in wanted]
-    digest = hashlib.sha256(repr((recipe, mode)).encode())
+    limits = decoders.limits
+    digest = hashlib.sha256(repr((decoders.recipe, decoders.mode, limits.pixels)).encode())
     for content in contents:
         try:
-            digest.update(hashlib.sha256(read(content)).digest())
+            digest.update(hashlib.sha256(read(content, limits.bytes)).digest())
         except BadImage:  # it will be among the run's failures
             digest.update(b"-")
 
     def pictures() -> list[NDArray[np.uint8]]:
-        found = []
-        for content in contents:
-            try:
-                found.append(decode(content, recipe, mode).pixels)
-            except BadImage:
-                continue
+        decoded = [future.result() for future in [decoders.submit(content) for content in contents]]
+        found = [picture.pixels for picture in decoded if not isinstance(picture, BadImage)]
         if not found:
             raise ResnetFeaError(
                 f"{source.where}: none of the {len(contents)} images chosen to calibrate on can be read; "

@@ -6,11 +6,9 @@ holds OUT's lock: whatever a worker does that everybody takes for dead, no finis
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +22,7 @@ from resnetfea.atomic import sync
 from resnetfea.engine import cache, cores
 from resnetfea.engine.precision import Calibration
 from resnetfea.errors import ResnetFeaError
+from resnetfea.features.decoding import Decoders
 from resnetfea.features.engines import EngineName, ReadyEngine
 from resnetfea.features.gone import watched
 from resnetfea.features.plan import Job
@@ -32,7 +31,13 @@ from resnetfea.features.store import MANIFEST, Store
 from resnetfea.features.work import Work
 
 TOLD = 0.5  # seconds between two messages of how far a shard is
-PACKAGES = ("numpy", "pillow", "pyarrow")  # besides the engine's, what a row's bytes depend on
+PACKAGES = (
+    "numpy",
+    "pillow",
+    "pillow-heif",
+    "pillow-jxl-plugin",
+    "pyarrow",
+)  # besides the engine's, what a row's bytes depend on
 
 
 class Order(NamedTuple):
@@ -96,6 +101,7 @@ class Worker:
         self._some: Shipped
         self._work: Work
         self._network: ReadyEngine
+        self._decoders: Decoders
 
     def versions(self, engine: EngineName) -> dict[str, str]:
         """Before anything is unpacked that another version may not understand."""
@@ -106,17 +112,17 @@ class Worker:
 
         Args:
             some: the run's.
-            threads: of decoding, and of the engine.
+            threads: of the engine; and processes that decode.
         """
-        logging.getLogger("PIL").setLevel(logging.CRITICAL)  # as in cli.py
         try:
             with suppress(OSError):
                 os.chdir(some.here)
             self._check_folder(some)
             threads = min(threads, cores.usable())
+            self._some, self._work = some, replace(some.work, workers=threads, threads=threads)
+            self._decoders = self._work.decoders()  # for all shards to come
             for packed in some.packed:
                 cache.unpack(packed)
-            self._some, self._work = some, replace(some.work, workers=threads, threads=threads)
             self._network = self._work.network()
             self._network.prepare()
         except (ResnetFeaError, OSError) as error:
@@ -132,8 +138,7 @@ class Worker:
 
     def _shards(self, orders: Sequence[Order]) -> Iterator[int | Done]:
         names = chain.from_iterable(order.images for order in orders)
-        with warnings.catch_warnings(), self._work.results(self._network, names) as some:
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # as in extract.py
+        with self._work.results(names, self._network, self._decoders) as some:
             stream = watched(some, self._some.check)
             for job, _ in orders:
                 yield from self._shard(job, stream)

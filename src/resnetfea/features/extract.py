@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from resnetfea.engine import cores
 from resnetfea.engine.layers import Pool, channels, chosen
 from resnetfea.engine.precision import MIN_COSINE, Precision
 from resnetfea.features import cluster_ray, engines, listing, store
 from resnetfea.features.engines import EngineName
 from resnetfea.features.folder import Existing, opened
 from resnetfea.features.images import Decode
+from resnetfea.features.limits import Limits
 from resnetfea.features.map_store import MapStore
 from resnetfea.features.run import Progress, Run, Summary
 from resnetfea.features.store import Store
@@ -33,6 +34,7 @@ def extract(
     min_cosine: float = MIN_COSINE,
     calibration: str | Path | None = None,
     decode: Decode = "exact",
+    limits: Limits | None = None,
     batch: int = 1,
     workers: int | None = None,
     shard_size: int | None = None,
@@ -45,7 +47,7 @@ def extract(
     """Write the pooled features, or the whole maps, of all images of `source` to `out`.
 
     Args:
-        source: folder, .txt list, or one image.
+        source: folder, pattern, .txt list, .tar, one image, or the URL of one of these.
         out: folder; made where it is missing.
         weights: what resnetfea.read gave; the recipe is theirs.
         layers: which of c2..c5 and, of weights with a pyramid, p2.., one column each.
@@ -55,9 +57,10 @@ def extract(
         min_cosine: of each photo's averaged maps with those of fp32, that int8 and auto keep.
         calibration: photos that int8 and auto measure themselves on; None for some of `source`.
         decode: "fast" reads large JPEGs at reduced scale (docs/images.md).
+        limits: beyond which an image is a failure; None for those of Limits.
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
-        workers: decoding threads; None for one each core. Of a cluster: processes, each of which computes whole shards;
-            None for one on each node.
+        workers: processes that decode; None for one each core. Of a cluster: processes that compute whole shards; None
+            for one on each node.
         shard_size: images of one Parquet file; None for 1024, or 64 of whole maps.
         existing: where `out` holds files already: "refuse", "resume" an interrupted run, or "overwrite".
         retry_failed: with "resume": go through the failures again, too.
@@ -70,11 +73,11 @@ def extract(
     """
     if cluster is not None:
         cluster_ray.check(cluster)
-    layers = chosen(layers, weights)
+    layers, limits = chosen(layers, weights), limits or Limits()
     kind = MapStore if pool == "none" else Store
     folder, sizes = Path(out), channels(weights)
     run = Run(
-        source=listing.images(source),
+        source=listing.images(source, folder, limits.bytes),
         work=Work(
             weights=weights,
             layers=tuple(layers),
@@ -85,7 +88,8 @@ def extract(
             min_cosine=min_cosine,
             batch=batch,
             decode=decode,
-            workers=None if cluster else workers,
+            limits=limits,
+            workers=cores.usable() if cluster or not workers else workers,
         ),
         calibration=calibration,
         target=kind(folder, {layer: sizes[layer] for layer in layers}),
@@ -95,8 +99,7 @@ def extract(
         cluster=cluster,
         cluster_workers=workers,
     )
-    with opened(folder, existing) as before, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # about odd files; what matters becomes a failure
+    with opened(folder, existing) as before:
         if before is None:
             return run.anew(overwrite=existing == "overwrite")
         if update and not before["complete"]:  # first what was begun, then what is new

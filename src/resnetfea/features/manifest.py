@@ -14,6 +14,7 @@ from resnetfea.weights import Weights
 FORMAT = 2  # of OUT; raised when an old run can't be resumed by a newer program
 OF_QUALITY = ("kept_in_float", "worst_cosine")
 RESULTS = ("complete", "images", "failures", "shards", "lists", *OF_QUALITY)  # not what a run is made from
+MAY_CHANGE = ("limits",)  # they decide which files fail, and change no row
 
 
 def facts_of(weights: Weights) -> dict[str, Any]:
@@ -42,8 +43,10 @@ def check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> Non
     Raises:
         ResnetFeaError: they differ; it names in what.
     """
-    then = {name: value for name, value in before.items() if name not in RESULTS}
-    now = json.loads(json.dumps(now))  # as the file has it: tuples as lists
+    then, now = (
+        {name: value for name, value in run.items() if name not in (*RESULTS, *MAY_CHANGE)}
+        for run in (before, json.loads(json.dumps(now)))  # as the file has it: tuples as lists
+    )
     differing = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     if differing:
         raise ResnetFeaError(

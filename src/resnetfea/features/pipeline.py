@@ -1,10 +1,10 @@
-"""Images in, rows and failures out, in the same order: decoding threads ahead, the engine behind them."""
+"""Images in, rows and failures out, in the same order: decoders ahead, the engine behind them."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
 from itertools import islice
 from typing import NamedTuple, Protocol
 
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from resnetfea.engine.layers import Maps
 from resnetfea.features.bad_image import BadImage
-from resnetfea.features.images import Decode, Picture, decode
+from resnetfea.features.images import Picture
 from resnetfea.features.source import Content, Named
 from resnetfea.features.store import Failure, Row
-from resnetfea.weights import Recipe
 
 
 class Engine(Protocol):
@@ -24,6 +23,13 @@ class Engine(Protocol):
 
     def features(self, pictures: Iterable[NDArray[np.uint8]]) -> Iterator[Maps]:
         """The layers of each picture (H, W, 3), pooled or whole, in order."""
+
+
+class Decoders(Protocol):
+    """What turns files into pictures: decoding.Decoders."""
+
+    def submit(self, content: Content) -> Future[Picture | BadImage]:
+        """A picture, or why there is none, some time."""
 
 
 class Decoded(NamedTuple):
@@ -37,26 +43,22 @@ class Decoded(NamedTuple):
 def results(
     images: Iterable[Named],
     *,
-    recipe: Recipe,
     engine: Engine,
-    decoders: Executor,
+    decoders: Decoders,
     ahead: int,
-    mode: Decode = "exact",
-) -> Iterator[Row | Failure]:
+) -> Generator[Row | Failure]:
     """A row or a failure for each image, in order.
 
     Args:
         images: their names and where their bytes are.
-        recipe: how pixels become the input.
         engine: runs the network.
-        decoders: where pictures are decoded.
+        decoders: what decodes the pictures, by the engine's recipe.
         ahead: pictures decoded before the engine asks for them; memory grows with it.
-        mode: of decoding.
     """
     seen: deque[Decoded | Failure] = deque()  # decoded, not given out yet
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
-        for path, picture in _decoded(images, recipe, decoders, ahead, mode):
+        for path, picture in _decoded(images, decoders, ahead):
             if isinstance(picture, BadImage):
                 seen.append(Failure(path, picture.kind, picture.reason))
             else:
@@ -70,25 +72,16 @@ def results(
     yield from (failure for failure in seen if isinstance(failure, Failure))
 
 
-def _decoded(
-    images: Iterable[Named], recipe: Recipe, decoders: Executor, ahead: int, mode: Decode
-) -> Iterator[tuple[str, Picture | BadImage]]:
+def _decoded(images: Iterable[Named], decoders: Decoders, ahead: int) -> Iterator[tuple[str, Picture | BadImage]]:
     """Each path with its picture, or with why there is none."""
     waiting = iter(images)
     running: deque[tuple[str, Future[Picture | BadImage]]] = deque()
 
     def start(some: Iterable[Named]) -> None:
-        running.extend((one.path, decoders.submit(_try, one.content, recipe, mode)) for one in some)
+        running.extend((one.path, decoders.submit(one.content)) for one in some)
 
     start(islice(waiting, ahead))
     while running:
         path, future = running.popleft()
         start(islice(waiting, 1))
         yield path, future.result()
-
-
-def _try(content: Content, recipe: Recipe, mode: Decode) -> Picture | BadImage:
-    try:
-        return decode(content, recipe, mode)
-    except BadImage as bad:
-        return bad

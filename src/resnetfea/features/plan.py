@@ -20,6 +20,7 @@ from resnetfea.features import inputs
 from resnetfea.features.bad_image import BadImage
 from resnetfea.features.changes import Changes
 from resnetfea.features.inputs import Inputs
+from resnetfea.features.records import unpacked
 from resnetfea.features.source import Content, Named, Source
 from resnetfea.features.store import INPUTS, LISTED, NEW, Store
 
@@ -149,7 +150,7 @@ def resumed(folder: Path, before: dict[str, Any], source: Source, target: Store,
     plan = Plan(source=source, shard_size=before["shard_size"], lists=lists, inputs=kept, now=now)
     if now.sha256 == lists[-1]["listed_sha256"] and news != "take":  # who asks is told what has vanished before, too
         return plan if kept or len(lists) > 1 else replace(plan, inputs=now)
-    if kept is not None and source.fixed and _vanished_names(kept, now):
+    if kept is not None and _moved(kept.names() if source.fixed else filter(unpacked, kept.names()), now):
         raise _changed(folder, "it is not what it was when the run began; use --overwrite to start anew")
     changes = Changes(_known(plan, target), ((source.shown(name).encode(), name) for name in now.names()))
     fresh = inputs.written(changes, folder / NEW)
@@ -182,10 +183,11 @@ def _known(plan: Plan, target: Store) -> Iterator[bytes]:
         yield from (plan.source.shown(name).encode() for name in plan.inputs.names())
 
 
-def _vanished_names(kept: Inputs, now: Inputs) -> int:
-    changes = Changes(kept.names(), ((name, name) for name in now.names()))
+def _moved(names: Iterable[bytes], now: Inputs) -> bool:
+    """Whether some of the names are listed no more: a list or an archive was written anew, and they mean nothing."""
+    changes = Changes(names, ((name, name) for name in now.names()))
     deque(changes, maxlen=0)
-    return changes.vanished
+    return changes.vanished > 0
 
 
 def _told(listed: Inputs, now: Inputs) -> dict[str, Any]:

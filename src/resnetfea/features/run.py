@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from resnetfea.engine.precision import INT8_FORMAT, Calibration, Quality
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import calibration_photos, engines, listing, manifest, plan, store
 from resnetfea.features.cluster_ray import Session, joined
+from resnetfea.features.decoding import Decoders
 from resnetfea.features.engines import ReadyEngine
 from resnetfea.features.folder import remove_run
 from resnetfea.features.gone import watched
@@ -71,13 +72,17 @@ class Run:
         planned = plan.new(self.target.folder, self.source, self.shard_size)
         if not planned.images:
             kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
-            raise ResnetFeaError(f"{self.source.where}: no images in it (looked for {kinds}, in sub-folders too)")
-        work, network = replace(self.work, photos=self._photos(planned)), None
-        if work.precision == "auto":
-            network = work.network()
-            work = replace(work, precision=network.precision)
+            raise ResnetFeaError(
+                f"{self.source.where}: no images in it (looked for {kinds}, in sub-folders too; archives need a "
+                "pattern: '*.tar')"
+            )
         jobs = planned.jobs(self.target, anew=overwrite, retry=False)
-        return self._go(work, planned, jobs, self._facts(work), network, overwrite=overwrite)
+        with self._decoders() as decoders:  # their processes start while the network is made
+            work, network = replace(self.work, photos=self._photos(planned, decoders)), None
+            if work.precision == "auto":
+                network = work.network()
+                work = replace(work, precision=network.precision)
+            return self._go(work, planned, jobs, self._facts(work), network, decoders, overwrite=overwrite)
 
     def again(self, before: dict[str, Any], news: News) -> Summary:
         """Where an earlier run stopped, whichever it was, as its manifest has it.
@@ -87,16 +92,17 @@ class Run:
         work = self.work
         if work.precision == "auto":
             work = replace(work, precision=before["precision"])
-        if self.calibration is not None:
-            work = replace(work, photos=self._photos(None))
-        elif self._measures and (identity := before.get("calibration")):
-            work = replace(work, photos=Calibration(identity, lambda: self._same_photos(planned, identity)))
-        facts = self._facts(work)
-        manifest.check_same(self.target.folder, before, facts)
-        planned = plan.resumed(self.target.folder, before, self.source, self.target, news)
-        facts |= {name: before[name] for name in manifest.OF_QUALITY if name in before}
-        jobs = planned.jobs(self.target, anew=False, retry=self.retry_failed)
-        return self._go(work, planned, jobs, facts, None, overwrite=False)
+        with self._decoders() as decoders:
+            if self.calibration is not None:
+                work = replace(work, photos=self._photos(None, decoders))
+            elif self._measures and (identity := before.get("calibration")):
+                work = replace(work, photos=Calibration(identity, lambda: self._same(planned, decoders, identity)))
+            facts = self._facts(work)
+            manifest.check_same(self.target.folder, before, facts)
+            planned = plan.resumed(self.target.folder, before, self.source, self.target, news)
+            facts |= {name: before[name] for name in manifest.OF_QUALITY if name in before}
+            jobs = planned.jobs(self.target, anew=False, retry=self.retry_failed)
+            return self._go(work, planned, jobs, facts, None, decoders, overwrite=False)
 
     def _go(
         self,
@@ -105,6 +111,7 @@ class Run:
         jobs: list[Job],
         facts: dict[str, Any],
         network: ReadyEngine | None,
+        decoders: Decoders,
         *,
         overwrite: bool,
     ) -> Summary:
@@ -121,7 +128,7 @@ class Run:
                 planned = planned.committed(target.folder)
                 store.write_manifest(target.folder, {"complete": False, **facts})
                 self._tell(planned, todo)
-                compute = self._here if session is None else partial(self._there, session)
+                compute = partial(self._here, decoders) if session is None else partial(self._there, session)
                 ready = compute(work, network, planned, jobs)
         rows, failed = target.finish(len(planned.shards()), facts)
         return Summary(
@@ -137,12 +144,13 @@ class Run:
             some=planned.some,
         )
 
-    def _here(self, work: Work, network: ReadyEngine, planned: Plan, jobs: list[Job]) -> float:
+    def _here(self, decoders: Decoders, work: Work, network: ReadyEngine, planned: Plan, jobs: list[Job]) -> float:
         """Do the jobs in this process. Gives when the network was ready."""
         network.prepare()
         ready, left = time.monotonic(), sum(job.todo for job in jobs)
         names = chain.from_iterable(planned.names(jobs, self.target))
-        with work.results(network, names) as some:  # one stream: nothing stands still while a shard is finished
+        # one stream for all shards, so that nothing stands still while one is finished
+        with work.results(names, network, decoders) as some:
             stream = self._told(watched(some, self.source.check), planned, left)
             for job in jobs:
                 self.target.write_shard(job.shard, _of(job, islice(stream, job.todo), self.target))
@@ -166,6 +174,11 @@ class Run:
             return
         with joined(self.cluster, self.cluster_workers) as session:
             yield session
+
+    def _decoders(self) -> Decoders:
+        """Those of this process, which start at once: none where all is decoded on a cluster."""
+        work = self.work if self.cluster is None or self._measures else replace(self.work, workers=0)
+        return work.decoders()
 
     def _told(self, some: Iterator[Row | Failure], planned: Plan, left: int) -> Iterator[Row | Failure]:
         """Passes results on, and tells of each."""
@@ -194,26 +207,26 @@ class Run:
             "min_cosine": work.min_cosine if self._measures else None,
             "int8_format": INT8_FORMAT if self._measures else None,
             "decode": work.decode,
+            "limits": asdict(work.limits),
             "engine": work.engine,
             "engine_version": engines.version(work.engine),
             "shard_size": self.shard_size,
         }
 
-    def _photos(self, planned: Plan | None) -> Calibration | None:
+    def _photos(self, planned: Plan | None, decoders: Decoders) -> Calibration | None:
         """What int8 and auto are measured on: the user's, or some of the run's own."""
         if not self._measures:
             return None
-        recipe, mode = self.work.weights.recipe, self.work.decode
         if self.calibration is not None:
-            return calibration_photos.of_source(self.calibration, recipe, mode)
+            return calibration_photos.of_source(self.calibration, decoders)
         if planned is None or planned.inputs is None:
             return None
         listed = planned.inputs
-        return calibration_photos.of_names(self.source, listed.names(), listed.count, recipe, mode)
+        return calibration_photos.of_names(self.source, listed.names(), listed.count, decoders)
 
-    def _same_photos(self, planned: Plan, identity: str) -> Sequence[NDArray[np.uint8]]:
+    def _same(self, planned: Plan, decoders: Decoders, identity: str) -> Sequence[NDArray[np.uint8]]:
         """Those that a run was measured on when it began."""
-        found = self._photos(planned) if len(planned.lists) == 1 else None
+        found = self._photos(planned, decoders) if len(planned.lists) == 1 else None
         if found is None or found.identity != identity:
             raise ResnetFeaError(
                 f"{self.target.folder}: what int8 was measured on is neither in the cache any more nor what SRC has "

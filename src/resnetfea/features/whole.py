@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
+from resnetfea.features.boxes import boxes
 
 IFD_POINTERS = (330, 34665, 34853)  # tags of a TIFF that point to further tables: SubIFDs, Exif, GPS
 DATA = {273: 279, 324: 325}  # where strips or tiles begin, and how long they are
@@ -93,6 +93,8 @@ def _bmp(data: bytes) -> bool:
 
 def _tiff(data: bytes) -> bool:
     """TIFF 6.0, section 2, and BigTIFF: every table, every value, every strip and tile of every page."""
+    import numpy as np  # here: it takes longer to import than all else that a decoder's process needs
+
     order = "<" if data[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     number, pointer, step = ("Q", "Q", 20) if big else ("H", "I", 12)
@@ -126,6 +128,16 @@ def _tiff(data: bytes) -> bool:
     return True
 
 
+def _boxed(data: bytes) -> bool:
+    """AVIF, HEIF, JPEG XL in a container: all boxes, and of a JPEG XL its last part. A bare one its decoder misses."""
+    ends, last = 0, True
+    for box in boxes(data):
+        ends = box.ends
+        if box.kind == b"jxlp":
+            last = data[box.begins] >= 0x80  # the first bit of a part's number
+    return last and ends <= len(data)
+
+
 def _entries(data: bytes, order: str, big: bool, places: range) -> Iterator[tuple[int, int, int, int]]:
     """Tag, type, number of values, and where they stand: in the entry itself where they fit."""
     layout, room = ("HHQQ", 8) if big else ("HHII", 4)
@@ -141,4 +153,5 @@ _CHECKS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], bool]], ...] = (
     (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
     (re.compile(rb"BM"), _bmp),
     (re.compile(rb"II[*+]\0|MM\0[*+]"), _tiff),
+    (re.compile(rb"....ftyp|\0\0\0\x0cJXL ", re.DOTALL), _boxed),
 )

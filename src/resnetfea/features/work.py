@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import Literal
 
-from resnetfea.engine import cores
 from resnetfea.engine.layers import Pool
 from resnetfea.engine.precision import Calibration, Precision
 from resnetfea.features import engines
+from resnetfea.features.decoding import Decoders
 from resnetfea.features.engines import EngineName, ReadyEngine
 from resnetfea.features.images import Decode
-from resnetfea.features.memory import keep_freed
+from resnetfea.features.limits import Limits
 from resnetfea.features.pipeline import results
 from resnetfea.features.source import Named
 from resnetfea.features.store import Failure, Row
@@ -34,7 +33,8 @@ class Work:
     min_cosine: float
     batch: int
     decode: Decode
-    workers: int | None
+    limits: Limits
+    workers: int
     threads: int | None = None  # of the engine; None for all cores
 
     def network(self) -> ReadyEngine:
@@ -51,23 +51,14 @@ class Work:
             pool=self.pool,
         )
 
-    @contextmanager
-    def results(self, network: ReadyEngine, images: Iterable[Named]) -> Iterator[Iterator[Row | Failure]]:
-        """Rows and failures of the images, in their order, by decoding threads of their own.
+    def decoders(self) -> Decoders:
+        """Processes that decode what this work needs; they start at once."""
+        decoders = Decoders(self.workers, self.limits)
+        decoders.prepare(self.weights.recipe, self.decode)
+        return decoders
 
-        What waits in their queue is dropped when the run ends early, so that Ctrl-C is quick.
-        """
-        keep_freed()
-        threads = self.workers or cores.usable()
-        decoders = ThreadPoolExecutor(threads)
-        try:
-            yield results(
-                images,
-                recipe=self.weights.recipe,
-                engine=network,
-                decoders=decoders,
-                ahead=2 * threads,
-                mode=self.decode,
-            )
-        finally:
-            decoders.shutdown(cancel_futures=True)
+    def results(
+        self, images: Iterable[Named], network: ReadyEngine, decoders: Decoders
+    ) -> AbstractContextManager[Iterator[Row | Failure]]:
+        """Rows and failures of the images, in their order. Leaving the block ends what is under way."""
+        return closing(results(images, engine=network, decoders=decoders, ahead=2 * self.workers))

@@ -16,6 +16,8 @@ WIDEST = Variant(depth=152, deform=("v2", "v2", "v2", "v2"))  # has every name t
 # what trainers put in front of every name: DataParallel, torch.compile, Lightning, and an averaged copy's mark
 WRAPPERS = ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "ema.")
 COUNTERS = r".*\.num_batches_tracked"  # of torch's batch norms
+# of every ResNet; they alone tell most families apart, and all names of all families take 0.1 s
+FIRST = ("conv1.weight", *(f"layer1.0.conv{index}.weight" for index in (1, 2, 3)))
 AVERAGED = r"ema[._].*"  # mindcv's and mmcv's averaged copy beside the weights themselves
 
 
@@ -73,6 +75,12 @@ class Ecosystem:
         """The canonical name of each of the file's names that a rule knows."""
         known = {wrapper + name: ours for name, ours in {**_heads(self), **_backbone(self, prefix)}.items()}
         return {name: known[spelled] for name in names if (spelled := self._spelled(name, wrapper)) in known}
+
+    def begins(self, given: frozenset[str], wrapper: str, prefix: str) -> bool:
+        """Whether the convolutions of the stem and of the first bottleneck are among these names."""
+        if self.spellings:
+            given = frozenset(self._spelled(name, wrapper) for name in given)
+        return given.issuperset(wrapper + prefix + self.theirs(name) for name in FIRST)
 
     def hits(self, given: frozenset[str], wrapper: str, prefix: str) -> int:
         """How many of these names are the backbone's."""

@@ -24,6 +24,7 @@ def recognise(names: Iterable[str]) -> tuple[Ecosystem, str, str]:
         for ecosystem in (*ECOSYSTEMS, *GROUP_NORMS)
         for prefix in ecosystem.prefixes
     ]
+    candidates = [one for one in candidates if one[0].begins(given, *one[1:])] or candidates
     hits = [ecosystem.hits(given, wrapper, prefix) for ecosystem, wrapper, prefix in candidates]
     best = [one for one, count in zip(candidates, hits, strict=True) if count == max(hits)]
     beside = [sum(ecosystem.is_beside(name, wrapper) for name in given) for ecosystem, wrapper, _ in best]

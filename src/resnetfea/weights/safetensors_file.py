@@ -1,4 +1,7 @@
-"""safetensors. The format's own library validates the header: no overlaps, holes or overflow."""
+"""safetensors: a JSON header, then numbers without a hole. Read here, and not by the format's own library.
+
+That one copies all numbers to say whether the header is sound: 0.06 s and 100 MB. A test holds both to one verdict.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
-import safetensors
 from numpy.typing import NDArray
 
 from resnetfea.errors import ResnetFeaError
@@ -35,17 +37,17 @@ def read(data: bytes) -> RawFile:
     length = int.from_bytes(data[:8], "little")
     if length > MAX_HEADER:
         raise ResnetFeaError("its safetensors header is longer than any ResNet's")
-    try:
-        safetensors.deserialize(data)  # type: ignore[no-untyped-call] # for what it refuses; its copies go at once
-    except safetensors.SafetensorError as error:
-        raise ResnetFeaError(f"its safetensors header is broken: {error}") from error
-    header = json.loads(data[8 : 8 + length], object_pairs_hook=_unique)
-    card = (header.pop(METADATA, None) or {}).get(cards.KEY)
+    header = _header(data[8 : 8 + length])
+    metadata = header.pop(METADATA, None)
+    if metadata is None:
+        metadata = {}
+    elif not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ResnetFeaError("its safetensors header is broken: its metadata is no text")
+    card = metadata.get(cards.KEY)
     numbers = memoryview(data)[8 + length :]
+    _check_places(header, len(numbers))
     tensors = {}
     for name, entry in header.items():
-        if entry["dtype"] not in DTYPES:
-            raise ResnetFeaError(f"tensor {name} has the type {entry['dtype']}, which no ResNet's weights have")
         try:
             place = slice(*entry["data_offsets"])
             tensors[name] = from_bytes(DTYPES[entry["dtype"]], tuple(entry["shape"]), numbers[place])
@@ -66,6 +68,37 @@ def write(stream: BinaryIO, tensors: Mapping[str, NDArray[np.float32]], card: by
     stream.write(len(head).to_bytes(8, "little") + head)
     for array in tensors.values():
         stream.write(array.astype("<f4", copy=False).data)
+
+
+def _header(text: bytes) -> dict[str, Any]:
+    """An object of JSON."""
+    try:
+        header: dict[str, Any] = json.loads(text.decode(), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise ResnetFeaError(f"its safetensors header is broken: {error}") from error
+    return header
+
+
+def _check_places(header: Mapping[str, Any], numbers: int) -> None:
+    """Whether its entries are tensors, and lie behind each other from the first byte of the numbers to the last."""
+    places = []
+    for name, entry in header.items():
+        match entry:
+            case {"dtype": str(dtype), "shape": [*sizes], "data_offsets": [first, end]} if all(
+                type(one) is int and one >= 0 for one in (*sizes, first, end)
+            ):
+                places.append((first, end))
+            case _:
+                raise ResnetFeaError(f"its safetensors header is broken: {name} is no tensor")
+        if dtype not in DTYPES:
+            raise ResnetFeaError(f"tensor {name} has the type {dtype}, which no ResNet's weights have")
+    at = 0
+    for first, end in sorted(places):
+        if first != at or end < first:
+            raise ResnetFeaError("its safetensors header is broken: tensors overlap, or there is a hole between them")
+        at = end
+    if at != numbers:
+        raise ResnetFeaError(f"its safetensors header is broken: its tensors have {at} bytes, {numbers} are there")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
