@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import tarfile
 from collections.abc import Iterator
@@ -137,6 +138,18 @@ def test_ray_is_not_installed(run: Runs, photos: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(cluster_ray, "find_spec", lambda name: None)
     with pytest.raises(ResnetFeaError, match=r"pip install 'resnetfea\[cluster\]'"):
         run(photos, tmp_path / "out", cluster="local")
+
+
+def test_folders_of_killed_runs_are_removed_and_no_others(tmp_path: Path) -> None:
+    for name in ("dead", "alive", "new"):
+        (tmp_path / name / "logs").mkdir(parents=True)
+        if name != "new":
+            os.utime(tmp_path / name, (0, 0))
+    handle = cluster_ray._locked(tmp_path / "alive")
+    for folder in tmp_path.iterdir():
+        cluster_ray._remove_abandoned(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alive", "new"]
+    os.close(handle)
 
 
 @pytest.mark.parametrize("source", ["{}", "{}/0*.png", "{}/04.png", "{}/cut.tar", "memory://{}", "memory://{}/*.tar"])
