@@ -85,7 +85,7 @@ def extract(
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(metavar="local|ADDRESS", help="Compute on Ray: one of this machine, or one that runs (its head)."),
+        typer.Option(metavar="local|HOST:PORT", help="Compute on Ray: of this machine, or one whose head is there."),
     ] = None,
     max_pixels: Annotated[int, typer.Option(min=1, help="An image of more is a failure.")] = Limits.pixels,
     max_bytes: Annotated[int, typer.Option(min=1, help="A file of more is a failure.")] = Limits.bytes,

@@ -43,31 +43,30 @@ def show(facts: dict[str, Any], as_json: bool) -> None:
         typer.echo(f"{name:24} {printable(str(value))}")
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does: through all `finally`."""
-
-
 @contextmanager
 def errors(out: Path | None = None) -> Iterator[None]:
     """A user's mistake, a full disk, Ctrl-C and SIGTERM become one line and an exit code; a bug keeps its traceback."""
+    terminated = False  # the exception would not tell: what waits in Ray makes a new one of it
+
+    def terminate(*_: object) -> NoReturn:
+        """As Ctrl-C does: through all `finally`."""
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
     try:
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, terminate)
         yield
     except ResnetFeaError as error:
         _stop(str(error), FATAL)
     except OSError as error:
         file = error.filename or out
         _stop(f"{file}: {error.strerror or error}{_kept(out)}" if file else str(error), FATAL)
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         for one in (signal.SIGINT, signal.SIGTERM):
             signal.signal(one, signal.SIG_IGN)  # a second one must not cut the message
-        terminated = isinstance(stop, _Terminated)
         what, code = ("terminated", TERMINATED) if terminated else ("interrupted", INTERRUPTED)
         _stop(f"{what}{_kept(out)}", code)
-
-
-def _terminated(*_: object) -> NoReturn:
-    raise _Terminated
 
 
 def _kept(out: Path | None) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from features.quick import Quick, Runs, content, draw, run
@@ -14,12 +18,13 @@ from resnetfea import Weights
 from resnetfea.atomic import committed
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import cluster_ray, listing
+from resnetfea.features.bad_image import BadImage
 from resnetfea.features.cluster_worker import Done, Order, Worker, shipped
 from resnetfea.features.folder import opened
 from resnetfea.features.limits import Limits
 from resnetfea.features.map_store import MapStore
 from resnetfea.features.plan import Job
-from resnetfea.features.source import Named, Source
+from resnetfea.features.source import Content, Named, Place, Source
 from resnetfea.features.store import Store, half_done
 from resnetfea.features.work import Work
 
@@ -49,7 +54,7 @@ def begun(weights: Weights, photos: Path, out: Path, pool: Any = "avg") -> tuple
         batch=1,
         decode="exact",
         limits=Limits(),
-        workers=1,
+        workers=2,
     )
     some = pickle.loads(pickle.dumps(shipped(work, Quick(whole=pool == "none"), target, source.check)))
     worker = Worker()
@@ -133,3 +138,43 @@ def test_ray_is_not_installed(run: Runs, photos: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(cluster_ray, "find_spec", lambda name: None)
     with pytest.raises(ResnetFeaError, match=r"pip install 'resnetfea\[cluster\]'"):
         run(photos, tmp_path / "out", cluster="local")
+
+
+def test_folders_of_killed_runs_are_removed_and_no_others(tmp_path: Path) -> None:
+    for name in ("dead", "alive", "new"):
+        (tmp_path / name / "logs").mkdir(parents=True)
+        if name != "new":
+            os.utime(tmp_path / name, (0, 0))
+    handle = cluster_ray._locked(tmp_path / "alive")
+    for folder in tmp_path.iterdir():
+        cluster_ray._remove_abandoned(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alive", "new"]
+    os.close(handle)
+
+
+@pytest.mark.parametrize("source", ["{}", "{}/0*.png", "{}/04.png", "{}/cut.tar", "memory://{}", "memory://{}/*.tar"])
+def test_what_a_worker_gets_of_each_source_goes_to_other_machines(photos: Path, source: str) -> None:
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as tar:
+        tar.add(photos / "04.png", "04.png")
+    (photos / "cut.tar").write_bytes(whole.getvalue()[:-9000] + b"no header" * 300)
+    if source.startswith("memory"):
+        memory = fsspec.filesystem("memory")
+        for path in photos.iterdir():
+            memory.pipe(str(path), path.read_bytes())
+    found = listing.images(source.format(photos))
+    names = list(found.names())
+    assert names
+    check, contents = pickle.loads(pickle.dumps((found.check, [found.content(name) for name in names])))
+    check()
+    for one, name in zip(contents, names, strict=True):
+        assert answer(one) == answer(found.content(name))
+
+
+def answer(content: Content) -> object:
+    if isinstance(content, Place):
+        return content
+    try:
+        return content()
+    except BadImage as bad:
+        return bad.args

@@ -21,8 +21,8 @@ SUMS = "sha256.json"  # of each file of an entry: a damaged one would give other
 ABANDONED = 3600  # seconds after which nobody works on a half-made entry any more
 
 log = logging.getLogger("resnetfea")
-_said = False
 _temporary: dict[Path, tempfile.TemporaryDirectory[str]] = {}  # entries of this process, removed when it ends
+_said = False
 
 
 class Packed(NamedTuple):
@@ -57,14 +57,16 @@ def entry(kind: str, what: dict[str, object], make: Callable[[Path], None]) -> P
     Raises:
         ResnetFeaError: the disk is full.
     """
-    if there := found(kind, what) or kept(kind, what, make):
-        return there
     place = _place(kind, what)
-    if place not in _temporary:
+    if place in _temporary:
+        return Path(_temporary[place].name)
+    there = found(kind, what) or kept(kind, what, make)
+    if there is None:
         temporary = tempfile.TemporaryDirectory(prefix="resnetfea.")
-        make(Path(temporary.name))  # which may want further entries
+        there = Path(temporary.name)
+        make(there)  # which may want further entries
         _temporary[place] = temporary
-    return Path(_temporary[place].name)
+    return there
 
 
 def found(kind: str, what: dict[str, object]) -> Path | None:

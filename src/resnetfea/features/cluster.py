@@ -18,7 +18,14 @@ from itertools import islice
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnschedulableError, RayActorError
+from ray.exceptions import (
+    ActorUnschedulableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    WorkerCrashedError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from resnetfea.atomic import committed
@@ -28,6 +35,14 @@ from resnetfea.features.cluster_worker import Done, Order, Shipped, Worker, vers
 from resnetfea.features.plan import Job
 from resnetfea.features.source import Named
 
+LOST = (
+    ActorUnschedulableError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    WorkerCrashedError,
+)  # all of which say that a worker is no more
 DEATHS = 3  # of workers with the same shard, or of a node's workers at their start, before it is no accident
 AHEAD = 8  # shards at most that a worker gets at a time: between two lots its pipeline runs empty
 LOOK = 5.0  # seconds between two looks for nodes that came or went
@@ -147,7 +162,7 @@ class Crew:
         except StopIteration:
             del self._waiting[one]
             return
-        except (RayActorError, ActorUnschedulableError):
+        except LOST:
             self._lost(member)
             return
         if isinstance(said, Exception):

@@ -11,8 +11,9 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,8 @@ from resnetfea.errors import ResnetFeaError
 LOCAL = "local"
 ANSWER = 5.0  # seconds for a cluster's address to answer
 STORE = 256 << 20  # bytes of Ray's shared memory, for what is shipped; where that is larger Ray takes files
+PREFIX = "resnetfea-ray-"  # of a folder for Ray
+JUST_MADE = 60  # seconds in which a folder may not be locked yet
 STDERR = 2  # Unix's number of it
 LONGEST = 27  # bytes of a folder in which Ray's sockets still have names that Unix takes, of 107 bytes
 QUIET = {
@@ -175,10 +178,40 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """For Ray's logs and sockets."""
-    usual = tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="resnetfea-ray-", dir=usual if len(os.fsencode(usual)) < LONGEST else "/tmp"))
+    """For Ray's logs and sockets. Those of runs that were killed are removed."""
+    parent = Path(tempfile.gettempdir())
+    parent = parent if len(os.fsencode(parent)) < LONGEST else Path("/tmp")
+    for other in parent.glob(f"{PREFIX}*"):
+        _remove_abandoned(other)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    handle = _locked(folder)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    with suppress(OSError):  # somebody else's, or in use
+        if time.time() - folder.stat().st_mtime > JUST_MADE:
+            handle = _locked(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
+
+
+def _locked(folder: Path) -> int:
+    """The lock is the kernel's: it is gone when the process is.
+
+    Raises:
+        OSError: another process has it.
+    """
+    import fcntl  # Windows has none, and runs without a cluster there
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle

@@ -31,7 +31,13 @@ from resnetfea.features.store import MANIFEST, Store
 from resnetfea.features.work import Work
 
 TOLD = 0.5  # seconds between two messages of how far a shard is
-PACKAGES = ("numpy", "pillow", "pyarrow")  # besides the engine's, what a row's bytes depend on
+PACKAGES = (
+    "numpy",
+    "pillow",
+    "pillow-heif",
+    "pillow-jxl-plugin",
+    "pyarrow",
+)  # besides the engine's, what a row's bytes depend on
 
 
 class Order(NamedTuple):
@@ -106,17 +112,17 @@ class Worker:
 
         Args:
             some: the run's.
-            threads: of decoding, and of the engine.
+            threads: of the engine; and processes that decode.
         """
         try:
             with suppress(OSError):
                 os.chdir(some.here)
             self._check_folder(some)
             threads = min(threads, cores.usable())
+            self._some, self._work = some, replace(some.work, workers=threads, threads=threads)
+            self._decoders = self._work.decoders()  # for all shards to come
             for packed in some.packed:
                 cache.unpack(packed)
-            self._some, self._work = some, replace(some.work, workers=threads, threads=threads)
-            self._decoders = self._work.decoders()
             self._network = self._work.network()
             self._network.prepare()
         except (ResnetFeaError, OSError) as error:

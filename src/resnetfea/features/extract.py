@@ -59,9 +59,9 @@ def extract(
         decode: "fast" reads large JPEGs at reduced scale (docs/images.md).
         limits: beyond which an image is a failure; None for those of Limits.
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
-        workers: processes that decode; None for one each core. Of a cluster: processes, each of which computes whole
-            shards; None for one on each node.
-        shard_size: images of one Parquet file; None for 1024, or 64 of whole maps, or what a run that goes on has.
+        workers: processes that decode; None for one each core. Of a cluster: processes that compute whole shards; None
+            for one on each node.
+        shard_size: images of one Parquet file; None for 1024, or 64 of whole maps.
         existing: where `out` holds files already: "refuse", "resume" an interrupted run, or "overwrite".
         retry_failed: with "resume": go through the failures again, too.
         update: with "resume": take in what has come into the source since, as further shards.
@@ -89,7 +89,7 @@ def extract(
             batch=batch,
             decode=decode,
             limits=limits,
-            workers=(None if cluster else workers) or cores.usable(),
+            workers=cores.usable() if cluster or not workers else workers,
         ),
         calibration=calibration,
         target=kind(folder, {layer: sizes[layer] for layer in layers}),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,7 +78,7 @@ class Run:
                 "pattern: '*.tar')"
             )
         jobs = planned.jobs(self.target, anew=overwrite, retry=False)
-        with self.work.decoders() as decoders:  # their processes start while the network is made
+        with self._decoders() as decoders:  # their processes start while the network is made
             work, network = replace(self.work, photos=self._photos(planned, decoders)), None
             if work.precision == "auto":
                 network = work.network()
@@ -92,7 +93,7 @@ class Run:
         work = self.work
         if work.precision == "auto":
             work = replace(work, precision=before["precision"])
-        with work.decoders() as decoders:
+        with self._decoders() as decoders:
             if self.calibration is not None:
                 work = replace(work, photos=self._photos(None, decoders))
             elif self._measures and (identity := before.get("calibration")):
@@ -128,10 +129,8 @@ class Run:
                 planned = planned.committed(target.folder)
                 store.write_manifest(target.folder, {"complete": False, **facts})
                 self._tell(planned, todo)
-                if session is None:
-                    ready = self._here(work, network, planned, jobs, decoders)
-                else:
-                    ready = self._there(session, work, network, planned, jobs)
+                compute = partial(self._here, decoders) if session is None else partial(self._there, session)
+                ready = compute(work, network, planned, jobs)
         rows, failed = target.finish(len(planned.shards()), facts)
         return Summary(
             images=rows,
@@ -146,7 +145,7 @@ class Run:
             some=planned.some,
         )
 
-    def _here(self, work: Work, network: ReadyEngine, planned: Plan, jobs: list[Job], decoders: Decoders) -> float:
+    def _here(self, decoders: Decoders, work: Work, network: ReadyEngine, planned: Plan, jobs: list[Job]) -> float:
         """Do the jobs in this process. Gives when the network was ready."""
         network.prepare()
         ready, left = time.monotonic(), sum(job.todo for job in jobs)
@@ -176,6 +175,11 @@ class Run:
             return
         with joined(self.cluster, self.cluster_workers) as session:
             yield session
+
+    def _decoders(self) -> Decoders:
+        """Those of this process, which start at once: none where all is decoded on a cluster."""
+        work = self.work if self.cluster is None or self._measures else replace(self.work, workers=0)
+        return work.decoders()
 
     def _told(self, some: Iterator[Row | Failure], planned: Plan, left: int) -> Iterator[Row | Failure]:
         """Passes results on, and tells of each."""
