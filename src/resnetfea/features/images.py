@@ -51,7 +51,7 @@ FILTERS = {
     "nearest": Image.Resampling.NEAREST,
 }
 BITS_PER_SAMPLE = 258  # a TIFF's tag
-LARGE_PIXELS = 24_000_000  # larger pictures are decoded one at a time: the largest WebP takes 1.3 GB meanwhile
+LARGE_PIXELS = 24_000_000  # larger pictures are decoded one at a time: the largest WebP takes 1.4 GB meanwhile
 
 Decode = Literal["exact", "fast"]
 Room = Callable[[int, int], AbstractContextManager[object]]
