@@ -260,25 +260,34 @@ def test_one_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys
+import os, sys
+from contextlib import suppress
 from resnetfea.features.decoding import Decoders
 from resnetfea.features.source import file
 from resnetfea.weights.recipe import TORCHVISION
 with open(sys.argv[2], "a") as said, Decoders(2) as decoders:
     print("here", file=said)
     decoders.prepare(TORCHVISION)
+    for standard in (1, 2) if closed else ():  # as libraries do that print
+        with suppress(OSError):
+            os.write(standard, b"Warning: " * 99)
     futures = [decoders.submit(file(sys.argv[1])) for _ in range(5)]
     print(*{future.result().pixels.sum() for future in futures}, file=said)
 """
 
 
 @pytest.mark.parametrize(
-    ("before", "options"), [("", []), ("import os; os.close(0); os.close(1); os.close(2)", []), ("", ["script.py"])]
+    ("before", "options"),
+    [
+        ("closed = False", []),
+        ("import os; closed = True; os.close(0); os.close(1); os.close(2)", []),
+        ("closed = False", ["script.py"]),
+    ],
 )
 def test_any_parent_will_do(tmp_path: Path, before: str, options: list[str]) -> None:
     """Without a __main__ file; with its standard descriptors closed; a script that guards nothing."""
     if options:
-        (tmp_path / "script.py").write_text(SCRIPT)
+        (tmp_path / "script.py").write_text(f"{before}\n{SCRIPT}")
     arguments = options or ["-c", f"{before}\n{SCRIPT}"]
     command = [sys.executable, "-W", "error::ResourceWarning", *arguments, str(PHOTO), str(tmp_path / "said")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.bad_image import BadImage
+from resnetfea.features.content import too_large
 from resnetfea.features.decoder_child import COMMAND, ENVIRONMENT, PATIENCE, Child, Died, TooSlow
-from resnetfea.features.images import Decode, Framing, Picture, too_large
+from resnetfea.features.images import Decode, Framing, Picture
 from resnetfea.features.limits import Limits
 from resnetfea.features.source import Content, Place
 
