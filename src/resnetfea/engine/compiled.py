@@ -15,12 +15,11 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from resnetfea import cpu_guard
-from resnetfea.engine import cache, compiled_cache, cores
+from resnetfea.engine import cache, compiled_cache, cores, exported
 from resnetfea.engine.calibration import calibrated, coarse
-from resnetfea.engine.export import FORMAT, check_exportable, export
+from resnetfea.engine.export import check_exportable
 from resnetfea.engine.layers import Maps, Pool, batches, chosen, computed, fixed_size, images
-from resnetfea.engine.picture_graph import from_pixels, pooled, run, save
-from resnetfea.engine.pool_padding import into_the_pool
+from resnetfea.engine.picture_graph import from_pixels, pooled, run
 from resnetfea.engine.precision import (
     INT8_FORMAT,
     MIN_COSINE,
@@ -32,15 +31,11 @@ from resnetfea.engine.precision import (
     telling_flags,
 )
 from resnetfea.engine.quantize import Ranges, fold_norms
-from resnetfea.engine.resizing import to_the_laterals
 from resnetfea.engine.stem_rounding import round_stem
 from resnetfea.errors import ResnetFeaError
 from resnetfea.weights import Weights, fpn_names
 
-GRAPH, CALIBRATED = (
-    "model.xml",
-    "int8.json",
-)  # of entries of the cache; int8's has no graph, only what makes it from one
+CALIBRATED = "int8.json"  # of an entry of the cache: no graph, only what makes it from one
 
 log = logging.getLogger("resnetfea")
 
@@ -101,6 +96,8 @@ class CompiledEngine:
             self._core = ov.Core()
             check_possible(precision, self._core)
             self._hint = hint(precision, self._core)
+            self._exported = exported.described(weights, self._computed, pyramid=self._pyramid)
+            self._make = exported.maker(weights, self._core, pyramid=self._pyramid)
             self._ranges = self._calibrated() if precision == "int8" else {}
             self._compiling = compiled_cache.described(
                 self._exported,
@@ -129,7 +126,7 @@ class CompiledEngine:
 
     def packed(self) -> list[cache.Packed]:
         """What makes this engine on another machine, without MindSpore and without photos."""
-        entries = [cache.pack("graphs", self._exported, self._make)]
+        entries = [cache.pack(exported.KIND, self._exported, self._make)]
         return entries + ([cache.pack("int8", self._choice, _lost)] if self.precision == "int8" else [])
 
     def maps(self, x: NDArray[np.float32]) -> Maps:
@@ -146,17 +143,6 @@ class CompiledEngine:
             yield from (dict(zip(self.layers, rows, strict=True)) for rows in zip(*outputs, strict=True))
 
     @property
-    def _exported(self) -> dict[str, object]:
-        """What the graph x -> maps in the cache depends on."""
-        what: dict[str, object] = {
-            "weights": self.weights.identity,
-            "variant": repr(self.weights.variant),
-            "format": FORMAT,
-            "openvino": ov.__version__,
-        }
-        return what | ({"pyramid": list(self._computed)} if self._pyramid else {})
-
-    @property
     def _choice(self) -> dict[str, object]:
         """What the ranges of int8 in the cache depend on."""
         return {
@@ -171,7 +157,7 @@ class CompiledEngine:
     def _read(self) -> ov.Model:
         """That graph, from the cache or freshly exported."""
         with cpu_guard.lifted():
-            return self._core.read_model(cache.entry("graphs", self._exported, self._make) / GRAPH)
+            return self._core.read_model(cache.entry(exported.KIND, self._exported, self._make) / exported.GRAPH)
 
     @cached_property
     def _graph(self) -> ov.Model:
@@ -185,17 +171,6 @@ class CompiledEngine:
             model = coarse(model, self._ranges, self.quality.kept, self._hint)
         ends = dict(zip(self._computed, (one.get_node().input_value(0) for one in model.outputs), strict=True))
         return ov.Model([ends[layer] for layer in self.layers], model.get_parameters())
-
-    def _make(self, folder: Path) -> None:
-        log.info("compiling %s for this machine; once, some seconds", self.weights.path.name)
-        onnx = folder / "model.onnx"
-        export(self.weights, onnx, pyramid=self._pyramid)
-        model = self._core.read_model(onnx)
-        to_the_laterals(model)
-        into_the_pool(model)
-        model.reshape([-1, 3, -1, -1])
-        save(model, folder / GRAPH)
-        onnx.unlink()
 
     def _calibrated(self) -> Ranges:
         """The ranges that int8 rounds in, from the cache or freshly measured; and what it loses, in `quality`."""
