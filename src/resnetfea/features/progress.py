@@ -1,68 +1,41 @@
-"""The progress bars on stderr: share done, speed, time left. Silent where stderr is not a terminal."""
+"""Progress on stderr. Silent where stderr is not a terminal, and then without rich, which takes time to import."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.text import Text
+Told = Callable[[int, int], None]  # what is done, of how much
 
 
 @contextmanager
-def bar() -> Iterator[Callable[[int, int], None]]:
+def bar() -> Iterator[Told]:
     """A function to be told how many images are done, of how many."""
-    console = Console(stderr=True)
-    if not console.is_terminal:  # older rich would still write an empty line
-        yield lambda done, total: None
+    if not _seen():
+        yield _unsaid
         return
-    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("extract", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    from resnetfea.features.progress_bars import image_bar
+
+    with image_bar() as told:
+        yield told
 
 
 @contextmanager
-def download_bar() -> Iterator[Callable[[int, int], None]]:
+def download_bar() -> Iterator[Told]:
     """A function to be told how many bytes are here, of how many (0: unknown). Shows nothing before the first."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, total: None
+    if not _seen():
+        yield _unsaid
         return
-    progress = Progress(
-        BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True
-    )
-    tasks: list[TaskID] = []
+    from resnetfea.features.progress_bars import byte_bar
 
-    def show(done: int, total: int) -> None:
-        if not tasks:
-            tasks.append(progress.add_task("download", total=total or None, completed=done))
-            progress.start()
-        progress.update(tasks[0], completed=done, total=total or None)
-        if done == total:
-            progress.stop()  # what is said from here on needs the line
-
-    try:
-        yield show
-    finally:
-        if tasks:
-            progress.stop()
+    with byte_bar() as told:
+        yield told
 
 
-class _Rate(ProgressColumn):
-    """Images a second, over the last few."""
+def _seen() -> bool:
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()  # None: the process has none
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} images/s" if speed else "starting")
+
+def _unsaid(done: int, total: int) -> None:
+    """Nobody looks."""
