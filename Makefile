@@ -68,7 +68,7 @@ fuzz: $(VENV)/dev.stamp ## damaged files into every reader of weights, FUZZ_SECO
 
 IMAGES ?= 100000
 fuzz-images: $(VENV)/dev.stamp ## damaged pictures through extract, IMAGES=100000, from SEED=0; ten minutes
-	PYTHONPATH=tests $(BIN)/python tests/fuzz/images.py --images $(IMAGES) --seed $(SEED)
+	PYTHONPATH=tests:. $(BIN)/python tests/fuzz/images.py --images $(IMAGES) --seed $(SEED)
 
 KILLS ?= 200
 crash: $(VENV)/dev.stamp ## kill extract at KILLS=200 random instants, from SEED=0: do its files stay what they should be?

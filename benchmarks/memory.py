@@ -13,10 +13,11 @@ LIMIT = 1e9  # bytes, at fp32
 
 
 def measured(photos: Sequence[Path], weights: Path, build: Path) -> dict[str, int]:
-    """Peak of resident memory in bytes, by the number of images."""
+    """Peak of resident memory in bytes, of the run's processes together, by the number of images."""
     found = {}
     for count in COUNTS:
         source = materials.listed(list(photos), count, build / f"memory-{count}.txt")
         options = ("--overwrite", "--weights", weights, "--layers", "c5")
-        found[str(count)] = run(ours("resnetfea", "extract", source, "-o", build / "out" / "memory", *options)).peak
+        command = ours("resnetfea", "extract", source, "-o", build / "out" / "memory", *options)
+        found[str(count)] = run(command, watched=True).peak
     return found

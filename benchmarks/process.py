@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.tree import Watch
 from resnetfea import cpu_guard
 
 PEERS = Path(".venv-bench/bin/python").absolute()
@@ -25,7 +26,8 @@ class NotOffered(Exception):
 class Done:
     """What a process did.
 
-    wall: seconds; cpu: seconds of all its processes; peak: bytes of its own memory, its workers' not included.
+    wall: seconds; cpu: seconds of all its processes; peak: bytes of its own memory, and of its workers' where all were
+    watched.
     """
 
     out: str
@@ -44,8 +46,12 @@ def theirs(module: str, *arguments: object) -> list[str]:
     return [str(PEERS), "-m", module, *map(str, arguments)]
 
 
-def run(command: Sequence[str]) -> Done:
+def run(command: Sequence[str], *, watched: bool = False) -> Done:
     """Run it and wait.
+
+    Args:
+        command: what.
+        watched: whether peak is of all its processes together; looking takes some time from them.
 
     Raises:
         NotOffered: it ended with 2, wrong usage.
@@ -54,12 +60,15 @@ def run(command: Sequence[str]) -> Done:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment(command[0]))
+        watch = Watch(process.pid) if watched else None
         try:
             _, status, used = os.wait4(process.pid, 0)
         except BaseException:  # Ctrl-C: nothing of ours stays behind
             process.kill()
             process.wait()
             raise
+        finally:
+            together = watch.stop() if watch else None
         wall = time.perf_counter() - began
         process.returncode = code = os.waitstatus_to_exitcode(status)
         texts = []
@@ -70,7 +79,8 @@ def run(command: Sequence[str]) -> Done:
         raise NotOffered(texts[1].strip())
     if code:
         raise SystemExit(f"{' '.join(command)}\nended with {code}:\n{texts[1][-3000:]}")
-    return Done(out=texts[0], wall=wall, cpu=used.ru_utime + used.ru_stime, peak=used.ru_maxrss * 1024)
+    peak = used.ru_maxrss * 1024 if together is None else together
+    return Done(out=texts[0], wall=wall, cpu=used.ru_utime + used.ru_stime, peak=peak)
 
 
 def environment(python: str) -> dict[str, str]:

@@ -23,7 +23,6 @@ from resnetfea import CompiledEngine, Weights, read
 from resnetfea.cache_folder import folder
 from resnetfea.engine import cache, compiled_cache
 from resnetfea.engine.layers import Maps
-from resnetfea.errors import ResnetFeaError
 
 BLOB = compiled_cache.BLOB
 
@@ -90,13 +89,18 @@ def test_those_used_longest_ago_make_room(monkeypatch: pytest.MonkeyPatch) -> No
     assert compiled_cache.imported(Core(), {"weights": "d"}, {})
 
 
-def test_a_full_disk_ends_no_run(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_no_run(
+    reason: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def full(*_: object) -> None:
-        raise ResnetFeaError("/cache: No space left on device; make room there")
+        raise OSError(reason, os.strerror(reason))
 
-    monkeypatch.setattr(cache, "kept", full)
+    monkeypatch.setattr(cache, "sync", full)
     compiled_cache.keep(Compiled(b"whole"), {"weights": "a"})
-    assert "No space left on device; make room there; the compiled network is not kept" in caplog.text
+    assert os.strerror(reason) in caplog.text
+    assert "the compiled network is not kept" in caplog.text
+    assert entries() == set()
 
 
 def test_another_cpu_or_limit_is_another_entry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +206,7 @@ def test_other_weights_under_the_same_name_are_another_network(tmp_path: Path) -
     first = small(read(path))
     some = pictures(first, samples.PHOTOS[:1])
     rows = anew(first, some)
-    path.write_bytes(before[:-4] + b"\0\0\0\0")  # one number
+    path.write_bytes(before[:-4096] + bytes(4096))  # the last convolution
     second = small(read(path))
     assert not equal(anew(second, some), rows)
     path.write_bytes(before)

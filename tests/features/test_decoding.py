@@ -18,6 +18,7 @@ import pytest
 from features.test_images import FILES
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.bad_image import BadImage
+from resnetfea.features.decoder_child import TooSlow, _Clock
 from resnetfea.features.decoding import Decoders
 from resnetfea.features.images import Picture, decode
 from resnetfea.features.limits import Limits
@@ -179,6 +180,36 @@ def test_ctrl_c_is_not_for_them(tmp_path: Path) -> None:
         assert kinds(decoders, tmp_path, "interrupt", "good") == ["picture"] * 2
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not say which files a process has")
+def test_they_get_none_of_our_files_and_stay_in_our_group(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
+    os.set_inheritable(lock, True)
+    with Decoders(1, command=(*PLAYED_COMMAND, str(log))) as decoders:
+        decoders.prepare(TORCHVISION)
+        assert kinds(decoders, tmp_path, "good") == ["picture"]
+        process = int(log.read_text().split()[1])
+        assert os.getpgid(process) == os.getpgrp()
+        files = {os.readlink(entry) for entry in Path(f"/proc/{process}/fd").iterdir()}
+    os.close(lock)
+    own = {os.devnull, f"/proc/{process}/statm"}
+    assert {name for name in files if not name.startswith("pipe:")} == own
+
+
+def test_time_that_all_were_stopped_is_one_second_at_most() -> None:
+    """A poll that comes back after an hour says no more than one that comes back in time."""
+    waited: list[float] = []
+
+    class Poll:
+        def poll(self, milliseconds: float) -> list[tuple[int, int]]:
+            waited.append(milliseconds)
+            return []
+
+    with pytest.raises(TooSlow):
+        _Clock(2.5).wait(Poll())  # type: ignore[arg-type]
+    assert waited == [1000, 1000, 500]
+
+
 def test_leaving_ends_all_at_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with Decoders(2, command=(*PLAYED_COMMAND, str(log))) as decoders:
@@ -224,32 +255,41 @@ def test_one_that_cannot_start_says_why(tmp_path: Path) -> None:
     ):
         with Decoders(1, command=command) as decoders:
             decoders.prepare(TORCHVISION)
-            with pytest.raises((ResnetFeaError, OSError), match=why):
+            with pytest.raises(ResnetFeaError, match=why):
                 decoders.submit(file(PHOTO)).result()
 
 
 SCRIPT = """
-import sys
+import os, sys
+from contextlib import suppress
 from resnetfea.features.decoding import Decoders
 from resnetfea.features.source import file
 from resnetfea.weights.recipe import TORCHVISION
-print("here", file=open(sys.argv[2], "a"))
-with Decoders(2) as decoders:
+with open(sys.argv[2], "a") as said, Decoders(2) as decoders:
+    print("here", file=said)
     decoders.prepare(TORCHVISION)
+    for standard in (1, 2) if closed else ():  # as libraries do that print
+        with suppress(OSError):
+            os.write(standard, b"Warning: " * 99)
     futures = [decoders.submit(file(sys.argv[1])) for _ in range(5)]
-    print(*{future.result().pixels.sum() for future in futures}, file=open(sys.argv[2], "a"))
+    print(*{future.result().pixels.sum() for future in futures}, file=said)
 """
 
 
 @pytest.mark.parametrize(
-    ("before", "options"), [("", []), ("import os; os.close(0); os.close(1); os.close(2)", []), ("", ["script.py"])]
+    ("before", "options"),
+    [
+        ("closed = False", []),
+        ("import os; closed = True; os.close(0); os.close(1); os.close(2)", []),
+        ("closed = False", ["script.py"]),
+    ],
 )
 def test_any_parent_will_do(tmp_path: Path, before: str, options: list[str]) -> None:
     """Without a __main__ file; with its standard descriptors closed; a script that guards nothing."""
     if options:
-        (tmp_path / "script.py").write_text(SCRIPT)
+        (tmp_path / "script.py").write_text(f"{before}\n{SCRIPT}")
     arguments = options or ["-c", f"{before}\n{SCRIPT}"]
-    command = [sys.executable, "-W", "error::ResourceWarning:resnetfea", *arguments, str(PHOTO), str(tmp_path / "said")]
+    command = [sys.executable, "-W", "error::ResourceWarning", *arguments, str(PHOTO), str(tmp_path / "said")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     expected = decode(file(PHOTO), TORCHVISION).pixels.sum()

@@ -19,7 +19,7 @@ from features.test_tars import found, info
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing, remote
 from resnetfea.features.bad_image import BadImage
-from resnetfea.features.images import read
+from resnetfea.features.content import read
 
 
 @pytest.fixture

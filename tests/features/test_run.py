@@ -74,6 +74,16 @@ def test_failures_are_tried_again_alone(run: Runs, photos: Path, tmp_path: Path,
     assert whole.images == 11
 
 
+def test_the_size_of_files_need_not_be_repeated(run: Runs, photos: Path, tmp_path: Path) -> None:
+    for out in (tmp_path / "out", tmp_path / "whole"):
+        run(photos, out, shard_size=3)
+    (tmp_path / "out/features-00001.parquet").unlink()
+    run(photos, tmp_path / "out", shard_size=None, existing="resume")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    with pytest.raises(ResnetFeaError, match="began it: shard_size"):
+        run(photos, tmp_path / "out", shard_size=4, existing="resume")
+
+
 def test_a_failure_whose_file_has_gone_stays_one(run: Runs, photos: Path, tmp_path: Path) -> None:
     (photos / "05.png").write_bytes(b"no picture")
     run(photos, tmp_path / "out")

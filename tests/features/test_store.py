@@ -151,7 +151,7 @@ def test_only_a_readable_shard_of_the_right_size_is_finished(tmp_path: Path) -> 
         assert not target.finished(0, 20)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", "{}", '"format"'])
+@pytest.mark.parametrize("content", ["", "[]", "{", "{}", '"format"', '{"format": 2}'])
 def test_what_is_no_manifest_is_said_so(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ResnetFeaError, match=r"manifest\.json: not a manifest of resnetfea"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing, tars
 from resnetfea.features.bad_image import BadImage
-from resnetfea.features.images import read
+from resnetfea.features.content import read
 from resnetfea.features.records import Lost, Member, packed, unpacked
 from resnetfea.features.source import Place
 

@@ -10,22 +10,20 @@ look. So is a chunk of which extract makes something wrong; then the exit code i
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks.tree import Watch
 from fuzz.mutate import mutated
 from fuzz.pictures import pictures, with_right_checksums
 from resnetfea.features.bad_image import Kind
@@ -135,45 +133,6 @@ def _checked(names: list[str], out: Path) -> dict[str, str]:
     if not set(kinds) <= set(get_args(Kind)) or not all(failures["reason"].to_pylist()):
         raise Wrong("a failure without a kind or a reason")
     return dict(zip(bad, kinds, strict=True))
-
-
-class Watch:
-    """Looks at the memory of a process and all below it, until it is stopped."""
-
-    def __init__(self, root: int) -> None:
-        self._root, self._peak, self._stopped = root, 0, threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-
-    def stop(self) -> int:
-        self._stopped.set()
-        self._thread.join()
-        return self._peak
-
-    def _look(self) -> None:
-        while not self._stopped.wait(0.1):
-            self._peak = max(self._peak, sum(map(_resident, _tree(self._root))))
-
-
-def _tree(root: int) -> list[int]:
-    """A process, and all below it."""
-    below: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):  # no process, or gone
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            below.setdefault(parent, []).append(int(entry.name))
-    found = [root]
-    for process in found:
-        found += below.get(process, [])
-    return found
-
-
-def _resident(process: int) -> int:
-    """In bytes; what several processes share counts once for each of them."""
-    try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
 
 
 if __name__ == "__main__":

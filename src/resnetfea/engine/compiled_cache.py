@@ -1,7 +1,7 @@
-"""What OpenVINO compiled, kept for later processes: reading it takes a third of the time that compiling takes.
+"""What OpenVINO compiled, kept for later processes: its import takes a fifth to a half of what making it anew takes.
 
-In numbers: docs/performance.md. An entry holds a network's weights once more, 24 MB in int8 and 94 MB else for a
-ResNet-50, so there is an end to how much is kept.
+Measured on two cores of a Zen 4, ResNet-50: CPU time 0.2 instead of 0.37 s in fp32 and bf16, 0.14 instead of 0.69 in
+int8. An entry holds the weights once more, 94 MB and 24, so there is an end to how much is kept.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def keep(network: Any, what: What) -> None:
     """For later processes; those used longest ago make room. Where it can't be, they compile again."""
     try:
         folder = cache.kept(KIND, what, lambda work: _write(network, work / BLOB))
-    except ResnetFeaError as error:
+    except (OSError, ResnetFeaError) as error:  # a full disk, a quota, a broken one: nothing that this run needs
         log.warning("%s; the compiled network is not kept", error)
         return
     if folder is not None:

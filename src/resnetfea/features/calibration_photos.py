@@ -13,8 +13,8 @@ from resnetfea.engine.precision import Calibration
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import listing
 from resnetfea.features.bad_image import BadImage
+from resnetfea.features.content import read
 from resnetfea.features.decoding import Decoders
-from resnetfea.features.images import read
 from resnetfea.features.source import Source
 
 PHOTOS = 64

@@ -23,7 +23,7 @@ from resnetfea.features.limits import Limits
 from resnetfea.features.memory import AddressSpace, die_with_parent, keep_freed, offer_to_the_system
 from resnetfea.features.source import Content, Place
 
-BYTES_A_PIXEL = 32  # a picture and what its decoder has beside it; WebP and 32-bit TIFF take half of it
+BYTES_A_PIXEL = 40  # what decoders take at most: 12-bit HEIC with alpha 32, lossless JPEG XL 17, WebP 16, JPEG 8
 BESIDE = 512 << 20  # bytes for libraries that are loaded later, palettes, profiles, tables
 
 

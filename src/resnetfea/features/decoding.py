@@ -12,9 +12,11 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
+from resnetfea.errors import ResnetFeaError
 from resnetfea.features.bad_image import BadImage
+from resnetfea.features.content import too_large
 from resnetfea.features.decoder_child import COMMAND, ENVIRONMENT, PATIENCE, Child, Died, TooSlow
-from resnetfea.features.images import Decode, Framing, Picture, too_large
+from resnetfea.features.images import Decode, Framing, Picture
 from resnetfea.features.limits import Limits
 from resnetfea.features.source import Content, Place
 
@@ -91,8 +93,9 @@ class Decoders:
 
     def _serve(self) -> None:
         """One process after another, as each file needs it."""
-        # processes inherit it, so that Ctrl-C, which the terminal sends to all, is for the one that runs the network
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # processes inherit it, so that Ctrl-C, which the terminal sends to all, is for the one that runs the network;
+        # and a pipe to one that has died is an error here, whatever the program does with SIGPIPE
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGPIPE})
         child = None
         with suppress(Exception):  # it is tried again for the first file, which then says what is wrong
             child = self._started()
@@ -142,7 +145,12 @@ class Decoders:
         with self._changing:
             if self._closed:
                 raise CancelledError
-            child = Child(self._alone, self._command, self._environment)
+            try:
+                child = Child(self._alone, self._command, self._environment)
+            except OSError as error:  # no more processes or files for this user, no memory
+                raise ResnetFeaError(
+                    f"a process to decode images could not start: {error.strerror}; fewer --workers need less"
+                ) from error
             self._children.add(child)
         return child
 

@@ -61,7 +61,7 @@ def extract(
         batch: pictures in one request of the compiled engine; the cell takes one at a time.
         workers: processes that decode; None for one each core. Of a cluster: processes that compute whole shards; None
             for one on each node.
-        shard_size: images of one Parquet file; None for 1024, or 64 of whole maps.
+        shard_size: images of one Parquet file; None for 1024, or 64 of whole maps, or what a run that goes on has.
         existing: where `out` holds files already: "refuse", "resume" an interrupted run, or "overwrite".
         retry_failed: with "resume": go through the failures again, too.
         update: with "resume": take in what has come into the source since, as further shards.
@@ -93,7 +93,7 @@ def extract(
         ),
         calibration=calibration,
         target=kind(folder, {layer: sizes[layer] for layer in layers}),
-        shard_size=shard_size or kind.shard_images,
+        shard_size=shard_size,
         retry_failed=retry_failed,
         progress=progress,
         cluster=cluster,

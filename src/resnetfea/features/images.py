@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
@@ -23,10 +21,11 @@ from PIL import (
 
 from resnetfea.features import reduced
 from resnetfea.features.bad_image import BadImage
+from resnetfea.features.content import read
 from resnetfea.features.formats import format_of, jxl_header, make_ready
 from resnetfea.features.limits import Limits
 from resnetfea.features.reduced import UPRIGHT
-from resnetfea.features.source import Content, Place
+from resnetfea.features.source import Content
 from resnetfea.features.whole import is_whole, is_whole_mpo
 
 if TYPE_CHECKING:  # not needed to start a decoder's process, and half of its time
@@ -51,7 +50,7 @@ FILTERS = {
     "nearest": Image.Resampling.NEAREST,
 }
 BITS_PER_SAMPLE = 258  # a TIFF's tag
-LARGE_PIXELS = 24_000_000  # larger pictures are decoded one at a time: the largest WebP takes 1.3 GB meanwhile
+LARGE_PIXELS = 24_000_000  # larger pictures are decoded one at a time: the largest WebP takes 1.4 GB meanwhile
 
 Decode = Literal["exact", "fast"]
 Room = Callable[[int, int], AbstractContextManager[object]]
@@ -192,47 +191,6 @@ def _picture(image: Image.Image, recipe: Framing, mode: Decode) -> Decoded:
     width, height = image.size
     image = image.resize(resized_size(width, height, recipe), filter)
     return Decoded(width, height, reduced.middle(image, recipe.crop))
-
-
-def read(content: Content, limit: int = Limits.bytes) -> bytes:
-    """The file's content. Pipes, devices and sockets are never opened.
-
-    Raises:
-        BadImage: it can't be had, or is too large or empty.
-    """
-    data = _read(content, limit) if isinstance(content, Place) else content()
-    if len(data) > limit:
-        raise too_large(len(data))
-    if not data:
-        raise BadImage("empty", "empty file")
-    return data
-
-
-def too_large(size: int) -> BadImage:
-    """A file of more bytes than allowed."""
-    return BadImage("too large", f"too large ({size:,} bytes)")
-
-
-def _read(place: Place, limit: int) -> bytes:
-    try:
-        mode = os.stat(place.path).st_mode  # before it is opened: opening a device or a pipe has effects of its own
-        if stat.S_ISDIR(mode):
-            raise BadImage("not a file", "a folder that was not entered")
-        if not stat.S_ISREG(mode):
-            raise BadImage("not a file", "not a regular file")
-        with open(place.path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size - place.offset if place.size is None else place.size
-            if size > limit:
-                raise too_large(size)
-            file.seek(place.offset)
-            data = file.read() if place.size is None else file.read(place.size)
-    except FileNotFoundError as error:
-        raise BadImage("missing", "no such file") from error
-    except (OSError, ValueError) as error:
-        raise BadImage("unreadable", f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if place.size is not None and len(data) < place.size:
-        raise BadImage("cut short", "cut short")
-    return data
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.bad_image import BadImage
-from resnetfea.features.images import too_large
+from resnetfea.features.content import too_large
 from resnetfea.features.local import Local
 from resnetfea.features.walking import Tree, Unlistable
 

@@ -60,7 +60,7 @@ class Run:
     work: Work
     calibration: str | Path | None
     target: Store
-    shard_size: int
+    shard_size: int | None
     retry_failed: bool
     progress: Progress
     cluster: str | None = None
@@ -69,7 +69,8 @@ class Run:
 
     def anew(self, *, overwrite: bool) -> Summary:
         """From the beginning."""
-        planned = plan.new(self.target.folder, self.source, self.shard_size)
+        shard_size = self.shard_size or self.target.shard_images
+        planned = plan.new(self.target.folder, self.source, shard_size)
         if not planned.images:
             kinds = " ".join(suffix.decode() for suffix in listing.SUFFIXES)
             raise ResnetFeaError(
@@ -82,7 +83,7 @@ class Run:
             if work.precision == "auto":
                 network = work.network()
                 work = replace(work, precision=network.precision)
-            return self._go(work, planned, jobs, self._facts(work), network, decoders, overwrite=overwrite)
+            return self._go(work, planned, jobs, self._facts(work, shard_size), network, decoders, overwrite=overwrite)
 
     def again(self, before: dict[str, Any], news: News) -> Summary:
         """Where an earlier run stopped, whichever it was, as its manifest has it.
@@ -97,7 +98,7 @@ class Run:
                 work = replace(work, photos=self._photos(None, decoders))
             elif self._measures and (identity := before.get("calibration")):
                 work = replace(work, photos=Calibration(identity, lambda: self._same(planned, decoders, identity)))
-            facts = self._facts(work)
+            facts = self._facts(work, self.shard_size or before.get("shard_size"))
             manifest.check_same(self.target.folder, before, facts)
             planned = plan.resumed(self.target.folder, before, self.source, self.target, news)
             facts |= {name: before[name] for name in manifest.OF_QUALITY if name in before}
@@ -194,7 +195,7 @@ class Run:
     def _measures(self) -> bool:
         return self.work.precision in ("int8", "auto")
 
-    def _facts(self, work: Work) -> dict[str, Any]:
+    def _facts(self, work: Work, shard_size: int | None) -> dict[str, Any]:
         """What the run is made from, for its manifest."""
         return {
             "format": manifest.FORMAT,
@@ -210,7 +211,7 @@ class Run:
             "limits": asdict(work.limits),
             "engine": work.engine,
             "engine_version": engines.version(work.engine),
-            "shard_size": self.shard_size,
+            "shard_size": shard_size,
         }
 
     def _photos(self, planned: Plan | None, decoders: Decoders) -> Calibration | None:

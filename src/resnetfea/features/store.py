@@ -215,7 +215,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise ResnetFeaError(f"{path}: not a manifest of resnetfea ({error}); use --overwrite to start anew") from error
-    if not isinstance(manifest, dict) or "format" not in manifest:
+    if not isinstance(manifest, dict) or not {"format", "complete"} <= manifest.keys():
         raise ResnetFeaError(f"{path}: not a manifest of resnetfea; use --overwrite to start anew")
     return manifest
 

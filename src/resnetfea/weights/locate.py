@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from resnetfea.cache_folder import VARIABLE, folder
 from resnetfea.errors import ResnetFeaError
-from resnetfea.weights import download, first_use
+from resnetfea.weights import first_use
 from resnetfea.weights.known import KNOWN, Published
 
 OFFLINE = ("RESNETFEA_OFFLINE", "HF_HUB_OFFLINE")  # the second is what people have set already
@@ -105,6 +105,8 @@ def published_as(weights: str | Path) -> Published | None:
         return KNOWN[text]
     if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", text):
         return None
+    from resnetfea.weights import download  # and with it TLS and HTTP, which a file at hand does not need
+
     download.check_url(text)
     url = text.partition("#")[0]
     last = re.sub(r"[^A-Za-z0-9._-]", "_", unquote(urlsplit(url).path.rpartition("/")[2]))[-100:]  # names end at 255
@@ -160,6 +162,8 @@ def _fetch(
     progress: Progress | None,
 ) -> None:
     """Download it, or say which file is wanted and where it can be put by hand."""
+    from resnetfea.weights import download
+
     by_hand = f"bring {published.url} ({_known_of(published, sha256)}) here by hand, as {path.absolute()}"
     mirror = os.environ.get(MIRROR) if name in KNOWN else None
     variable = next((name for name in OFFLINE if _is_set(name)), None)
@@ -200,6 +204,8 @@ def _mirrored(name: str, published: Published, mirror: str, sha256: str | None, 
         raise ResnetFeaError(
             f"{name}: nobody states its sha256, so a mirror could send anything; unset {MIRROR}, or {by_hand}"
         )
+    from resnetfea.weights import download
+
     try:
         download.check_url(mirror)
     except ResnetFeaError as error:
