@@ -227,8 +227,8 @@ def test_a_node_gets_what_was_compiled_and_measured(photos: Path, tmp_path: Path
 
 def test_other_versions_on_a_node_are_refused(photos: Path, tmp_path: Path, nodes: Nodes) -> None:
     code = (
-        "import sys; from resnetfea.features import cluster; there = cluster.versions;"
-        "cluster.versions = lambda engine: {**there(engine), 'pillow': '0.1'};"
+        "import sys; from resnetfea.features import cluster_staff; there = cluster_staff.versions;"
+        "cluster_staff.versions = lambda engine: {**there(engine), 'pillow': '0.1'};"
         "from resnetfea.cli import app; app(sys.argv[1:])"
     )
     command = [sys.executable, "-c", code, "extract", photos, "-o", tmp_path / "out", *nodes.flag]

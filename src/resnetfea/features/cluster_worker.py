@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 from resnetfea import __version__
 from resnetfea.atomic import sync
 from resnetfea.engine import cache, cores
-from resnetfea.engine.precision import Calibration
+from resnetfea.engine.precision import Calibration, telling_flags
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.decoding import Decoders
 from resnetfea.features.engines import EngineName, ReadyEngine
@@ -103,9 +103,9 @@ class Worker:
         self._network: ReadyEngine
         self._decoders: Decoders
 
-    def versions(self, engine: EngineName) -> dict[str, str]:
-        """Before anything is unpacked that another version may not understand."""
-        return versions(engine)
+    def about(self, engine: EngineName) -> tuple[dict[str, str], list[str]]:
+        """Versions and kind of CPU, before anything is unpacked that another version may not understand."""
+        return versions(engine), telling_flags()
 
     def begin(self, some: Shipped, threads: int) -> Exception | None:
         """Make the network.
