@@ -22,7 +22,7 @@ features: $(VENV)/run.stamp ## features of the photos in samples/, into features
 	@$(BIN)/python examples/nearest.py $(OUT)
 
 test: test-fast ## all tests
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile  # each takes some gigabytes
 
 test-fast: $(VENV)/dev.stamp ## the tests that need neither MindSpore nor a compiled graph
 	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist worksteal

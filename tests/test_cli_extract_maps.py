@@ -161,7 +161,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert process.returncode == code
     assert "Traceback" not in stderr
     if sent is signal.SIGINT:
-        assert not list(out.glob(".*"))
+        assert [path.name for path in out.glob(".*")] == [".inputs"]
     finished = {path.name: path.stat().st_mtime_ns for path in out.glob("features-*.parquet")}
     assert 2 <= len(finished) < 35
     assert extract(*arguments, "--resume").returncode == 3
@@ -237,7 +237,7 @@ def test_a_full_disk(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) 
     assert str(tmp_path / "out") in done.stderr
     assert "File too large" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert sorted(content(tmp_path / "out")) == ["manifest.json"]
+    assert sorted(content(tmp_path / "out")) == [".inputs", "manifest.json"]
     assert extract(*arguments[1:], "--resume").returncode == 3
     assert content(tmp_path / "out") == undisturbed
 

@@ -16,6 +16,7 @@ from data import tiny
 from engine.arithmetic import bf16_here, possible
 from engine.samples import cosine
 from resnetfea import ResnetFeaError, Weights, cpu_guard, read
+from resnetfea.cache_folder import VARIABLE
 from resnetfea.features.extract import extract
 from test_cli_extract import SAMPLES, content, features, good, refused, rows
 from test_cli_extract import extract as command
@@ -152,12 +153,21 @@ def test_resume_with_something_else_is_refused(
     assert content(runs["int8"]) == before
 
 
-def test_resume_where_a_calibration_photo_changed_is_refused(photos: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_with_what_it_was_measured_to_be(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where a photo has changed that it was measured on, unless the cache has lost what came of it."""
     weights, out = read(TINY), tmp_path / "out"
-    run(out, weights, photos, precision="int8")
+    run(out, weights, photos, precision="int8", shard_size=2)
+    whole = content(out)
     Image.new("RGB", (120, 100), "red").save(photos / "2.png")
-    with pytest.raises(ResnetFeaError, match="began it: calibration;"):
-        run(out, weights, photos, precision="int8", existing="resume")
+    (out / "features-00000.parquet").unlink()
+    run(out, weights, photos, precision="int8", shard_size=2, existing="resume")
+    assert content(out) == whole
+    (out / "features-00000.parquet").unlink()
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
+    with pytest.raises(ResnetFeaError, match="measured on is neither in the cache any more nor what SRC has now"):
+        run(out, weights, photos, precision="int8", shard_size=2, existing="resume")
 
 
 def test_calibration_by_folder_list_or_one_photo(photos: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Literal
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.store import INPUTS, MANIFEST, half_done, ours, read_manifest
+
+PATIENCE = 1.0  # seconds: what a killed run had just started may hold its lock for a moment longer
 
 Existing = Literal["refuse", "resume", "overwrite"]
 
@@ -83,14 +86,19 @@ def _locked(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ResnetFeaError(
-                f"{folder}: another run is writing there; wait for it or choose another folder"
-            ) from error
-        except OSError:  # a network file system without locks
-            pass
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise ResnetFeaError(
+                        f"{folder}: another run is writing there; wait for it or choose another folder"
+                    ) from error
+                time.sleep(0.02)
+            except OSError:  # a network file system without locks
+                break
         yield
     finally:
         os.close(handle)

@@ -119,7 +119,7 @@ class Run:
         """Do the jobs, and commit the run."""
         target, todo = self.target, sum(job.todo for job in jobs)
         ready = time.monotonic()
-        facts |= {"lists": planned.lists}
+        lists = {"lists": planned.lists}
         if jobs:
             with self._joined() as session:
                 network = network or work.network()  # before OUT is touched
@@ -127,11 +127,11 @@ class Run:
                 if overwrite:
                     remove_run(target.folder)
                 planned = planned.committed(target.folder)
-                store.write_manifest(target.folder, {"complete": False, **facts})
+                store.write_manifest(target.folder, {"complete": False, **facts, **lists})
                 self._tell(planned, todo)
                 compute = partial(self._here, decoders) if session is None else partial(self._there, session)
                 ready = compute(work, network, planned, jobs)
-        rows, failed = target.finish(len(planned.shards()), facts)
+        rows, failed = target.finish(len(planned.shards()), facts | lists)
         return Summary(
             images=rows,
             failures=failed,
