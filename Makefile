@@ -77,6 +77,12 @@ crash: $(VENV)/dev.stamp ## kill extract at KILLS=200 random instants, from SEED
 measure-reading: $(VENV)/dev.stamp ## time and memory of reading a full-width file of each kind
 	PYTHONPATH=tests $(BIN)/python tests/weights/measure_reading.py
 
+FOLDER ?=
+measure-scale: $(VENV)/dev.stamp ## time and memory of listing, of a run beside its network, of --resume, in FOLDER=empty place
+	@test -n "$(FOLDER)" || { echo "give an empty place with 8 GB: make measure-scale FOLDER=..." >&2; exit 1; }
+	RESNETFEA_OFFLINE=1 PYTHONPATH=src:tests $(BIN)/python -m benchmarks.measure_scale $(FOLDER)
+	RESNETFEA_OFFLINE=1 PYTHONPATH=src:tests $(BIN)/python -m benchmarks.measure_run $(FOLDER)
+
 PHOTOS ?=
 measure-decode: $(VENV)/dev.stamp ## what --decode fast costs in accuracy, on PHOTOS=folder of large photos
 	@test -n "$(PHOTOS)" || { echo "give a folder of photos of 3 to 50 megapixels: make measure-decode PHOTOS=..." >&2; exit 1; }
@@ -105,7 +111,7 @@ lock: ## compute requirements/*.txt anew (needs uv)
 clean: ## remove environments and what was made
 	rm -rf $(VENV) .venv-parity .venv-others .venv-bench build dist features
 
-.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz fuzz-images crash measure-reading measure-decode differences bench bench-short lock clean
+.PHONY: help setup features test test-fast lint format parity parity-torch parity-others diagnoses fuzz fuzz-images crash measure-scale measure-reading measure-decode differences bench bench-short lock clean
 
 $(VENV)/run.stamp: requirements/run.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; give it with make PYTHON=/path/to/python3.12" >&2; exit 1; }

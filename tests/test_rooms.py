@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_a_room_imports_only_what_its_row_allows(room: str) -> None:
                 assert top in others, f"{path.name} imports {module}"
                 assert top != "ray" or path.name in CLUSTER, path.name
                 assert top != "mindspore" or room != "engine" or path.name in EXPORTERS, path.name
+
+
+def test_the_files_of_features_import_downwards() -> None:
+    """CONTRIBUTING.md's table of them: a line imports from itself and those below it."""
+    text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = re.search(r"\| about \| files \|\n(.*?)\n\n", text, re.DOTALL)
+    assert table is not None
+    lines = table[1].splitlines()[1:]
+    place = {name: index for index, line in enumerate(lines) for name in re.findall(r"`(\w+)\.py`", line)}
+    files = {path.stem: path for path in (PACKAGE / "features").glob("*.py")}
+    assert place.keys() == files.keys() - {"__init__", "source"}
+    for name in place:
+        for module in imported(files[name]):
+            used = module.removeprefix("resnetfea.features.")
+            assert place.get(used, len(lines)) >= place[name], f"{name}.py imports {module}"
 
 
 def test_no_file_is_called_utils() -> None:
