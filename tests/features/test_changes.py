@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -26,8 +27,8 @@ def test_it_is_what_sets_say(known: list[bytes], listed: list[bytes]) -> None:
 
 
 def test_through_files_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def small_runs(records: Iterable[bytes]) -> Iterator[bytes]:
-        return sorting.in_order(records, run_records=7)
+    def small_runs(records: Iterable[bytes], folder: Path | None) -> Iterator[bytes]:
+        return sorting.in_order(records, folder=folder, run_records=7)
 
     monkeypatch.setattr(changes, "in_order", small_runs)
     known = [b"%d" % number for number in range(0, 400, 2)]

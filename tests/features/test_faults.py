@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ NAMES = [f"{number:02}.png" for number in range(7)]  # two shards of four and th
 Run = Callable[[Path], Any]  # into OUT
 
 
-@pytest.fixture(params=["new", "update", "retry"])
+@pytest.fixture(params=["new", "update", "retry", "overwrite"])
 def kind(request: pytest.FixtureRequest, run: Runs, tmp_path: Path) -> Kind:
     """A kind of run, with what it finds in OUT and what it should leave there."""
     photos, base = tmp_path / "photos", tmp_path / "base"
@@ -44,19 +45,23 @@ def kind(request: pytest.FixtureRequest, run: Runs, tmp_path: Path) -> Kind:
     if request.param == "retry":
         draw(photos, "02.png")
         options["retry_failed"] = True
+    again = dict(options)
+    if request.param == "overwrite":  # of the same: whether the old one or the new is gone on with makes no difference
+        options["existing"] = "overwrite"
     whole = tmp_path / "whole"
     shutil.copytree(base, whole)
     disk = Disk(whole, 0, killed)
     with patched(disk):
         run(photos, whole, **options)
     assert disk.asked > 20
-    return Kind(lambda out: run(photos, out, **options), base, content(whole), disk.asked)
+    return Kind(partial(run, photos, **options), partial(run, photos, **again), base, content(whole), disk.asked)
 
 
 class Kind(NamedTuple):
-    """run: into OUT. base: OUT before. whole: after. calls: that change the disk on the way."""
+    """run: into OUT. again: goes on. base: OUT before. whole: after. calls: that change the disk on the way."""
 
     run: Run
+    again: Run
     base: Path
     whole: dict[str, bytes]
     calls: int
@@ -71,7 +76,7 @@ def test_each_call_that_fails(kind: Kind, tmp_path: Path) -> None:
         disk = Disk(out, at, error(number))
         with patched(disk), pytest.raises(OSError, match=os.strerror(number)):
             kind.run(out)
-        kind.run(out)
+        kind.again(out)
         assert content(out) == kind.whole, at
 
 
@@ -81,7 +86,7 @@ def test_each_call_that_is_the_last(kind: Kind, tmp_path: Path, end: Callable[[D
         out = tmp_path / f"out-{at}"
         shutil.copytree(kind.base, out)
         assert ended(Disk(out, at, end), kind.run, out) == signal.SIGKILL, at
-        kind.run(out)
+        kind.again(out)
         assert content(out) == kind.whole, at
 
 

@@ -19,7 +19,7 @@ from resnetfea.features import engines
 from resnetfea.features import extract as extracting
 from resnetfea.features.bad_image import BadImage
 from resnetfea.features.images import Picture, decode
-from resnetfea.features.pipeline import results
+from resnetfea.features.pipeline import IN_A_ROW, results
 from resnetfea.features.source import Content, Named, file
 from resnetfea.features.store import Failure, Row
 from resnetfea.weights import read
@@ -119,6 +119,26 @@ def test_names_are_taken_no_further_ahead_than_told(pictures: Path) -> None:
             assert taken <= given_out + 3 + 4 + 1
             assert engine.taken <= given_out + 3
     assert taken == given_out == 300
+
+
+def test_failures_come_out_though_no_picture_follows(pictures: Path) -> None:
+    """As where a server is dead: what was computed before is given out, and memory does not grow."""
+    taken = 0
+
+    def names() -> Iterator[str]:
+        nonlocal taken
+        for index in range(5000):
+            taken += 1
+            yield "7.png" if index in (3, 4998) else f"missing-{index}.png"
+
+    with Threads(2) as decoders:
+        stream = results(named(pictures, names()), engine=ChannelMeans(3), decoders=decoders, ahead=4)
+        kinds = []
+        for given_out, result in enumerate(stream, start=1):
+            kinds.append(isinstance(result, Row))
+            assert taken <= given_out + IN_A_ROW + 3 + 4 + 1
+    assert [index for index, row in enumerate(kinds) if row] == [3, 4998]
+    assert len(kinds) == 5000
 
 
 def test_an_engines_error_comes_through(pictures: Path) -> None:

@@ -245,6 +245,18 @@ def test_a_member_that_is_gone_meanwhile(store: MemoryFileSystem) -> None:
         read(content)
 
 
+@pytest.mark.parametrize("line", ["ftp://127.0.0.1:1/a.jpg", "ftp://[bad/a.jpg", "zip://a.jpg::/nofile.zip"])
+def test_a_line_that_leads_nowhere_is_one_failure(tmp_path: Path, line: str) -> None:
+    """It is looked at where its bytes are wanted, not when the list is read: a dead server keeps nobody waiting."""
+    (tmp_path / "b.jpg").write_bytes(b"bytes")
+    (tmp_path / "list.txt").write_text(f"{line}\nb.jpg\n")
+    (nowhere, image) = found(str(tmp_path / "list.txt"))
+    assert nowhere[0] == line
+    assert isinstance(nowhere[1], str)
+    assert nowhere[1].startswith("unreadable: ")
+    assert image == ("b.jpg", b"bytes")
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,56 @@ def test_a_lost_shard_is_made_again_where_its_images_are_known(run: Runs, photos
     draw(photos, "new.png")
     run(photos, out, existing="resume", update=True)
     (out / "features-00001.parquet").unlink()
+    before = content(out)
     for options in ({}, {"update": True}, {"retry_failed": True}):
         with pytest.raises(ResnetFeaError, match=r"features-00001\.parquet: missing or damaged.*--overwrite"):
             run(photos, out, existing="resume", **options)
+        assert content(out) == before
+
+
+def test_a_lost_shard_is_made_again_by_an_update(run: Runs, photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "out")
+    whole = content(tmp_path / "out")
+    (tmp_path / "out/features-00001.parquet").unlink()
+    run(photos, tmp_path / "out", existing="resume", update=True)
+    assert content(tmp_path / "out") == whole
+
+
+def test_a_list_that_was_damaged_is_not_gone_through(run: Runs, photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "whole")
+    begin(run, photos, tmp_path / "out", stop=6)
+    listed = (tmp_path / "out/.inputs").read_bytes()
+    (tmp_path / "out/.inputs").write_bytes(listed.replace(b"09.png", b"00.png"))
+    run(photos, tmp_path / "out", existing="resume")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_an_archive_that_was_cut_short_may_be_whole_by_now(run: Runs, photos: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for name, part in (("a.tar", NAMES[:5]), ("b.tar", NAMES[5:])):
+        with tarfile.open(shards / name, "w") as archive:
+            for photo in part:
+                archive.add(photos / photo, photo)
+    whole = (shards / "b.tar").read_bytes()
+    (shards / "b.tar").write_bytes(whole[:2500])  # two members and half of a header
+    source, out = shards / "*.tar", tmp_path / "out"
+    begin(run, source, out, stop=4)
+    first = run(source, out, existing="resume")
+    assert (first.failures, first.images < len(NAMES)) == (1, True)
+    run(source, out, existing="resume", retry_failed=True)
+    (failure,) = pq.read_table(out / "failures.parquet").to_pylist()
+    assert (failure["path"], failure["kind"]) == ("b.tar", "cut short")
+    begin(run, source, tmp_path / "other", stop=4)
+    (shards / "b.tar").write_bytes(whole)
+    for folder in (out, tmp_path / "other"):
+        done = run(source, folder, existing="resume", update=True)
+        assert (done.images, done.new) == (11, 11 - first.images)
+
+
+def test_an_update_tries_failures_again_once(run: Runs, photos: Path, tmp_path: Path) -> None:
+    (photos / "00.png").write_bytes(b"no picture")
+    begin(run, photos, tmp_path / "out", stop=6)
+    draw(photos, "new.png")
+    done = run(photos, tmp_path / "out", existing="resume", update=True, retry_failed=True)
+    assert (done.done, done.new, done.failures) == (7 + 1 + 1, 1, 1)  # what was left, the failure, the new one

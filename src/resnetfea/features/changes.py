@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 
 from resnetfea.features.sorting import in_order
 
@@ -19,22 +20,24 @@ class Changes:
 
     known: keys of what was there, in any order.
     listed: key and name of each that is there now.
+    folder: where they are sorted if they are too many for the memory; None for the system's temporary folder.
     """
 
     known: Iterable[bytes]
     listed: Iterable[tuple[bytes, bytes]]
+    folder: Path | None = None
     vanished: int = 0
     some: list[bytes] = field(default_factory=list)  # of the vanished keys
 
     def __iter__(self) -> Iterator[bytes]:
-        for record in in_order(self._new()):
+        for record in in_order(self._new(), folder=self.folder):
             yield record[PLACE:]
 
     def _new(self) -> Iterator[bytes]:
         """Position and name of each that is listed and not known: both sorted by key, side by side."""
-        known = (key for key, _ in groupby(in_order(map(_escaped, self.known))))
+        known = (key for key, _ in groupby(in_order(map(_escaped, self.known), folder=self.folder)))
         before, seen = next(known, None), False  # seen: it is listed, too
-        for record in in_order(self._placed()):
+        for record in in_order(self._placed(), folder=self.folder):
             key, _, rest = record.partition(END)
             while before is not None and before < key:
                 self._passed(before, seen)

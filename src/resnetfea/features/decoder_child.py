@@ -42,6 +42,10 @@ class Died(Exception):
     """The process is gone, or no good any more. Its argument, if any: how."""
 
 
+class Killed(Exception):
+    """A signal ended it before it was ready, as the system does where memory is short."""
+
+
 class TooSlow(Exception):
     """The time is over."""
 
@@ -61,9 +65,9 @@ class Child:
         self._alone = alone
         self._told: object = None
         self.fresh = True  # it has decoded nothing yet
-        theirs_in, self._questions = _pipe()
-        self._answers, theirs_out = _pipe()
-        self._words, theirs_err = _pipe()  # what it says until it is ready
+        theirs_in, self._questions = os.pipe()
+        self._answers, theirs_out = os.pipe()
+        self._words, theirs_err = os.pipe()  # what it says until it is ready
         try:
             self._process = subprocess.Popen(
                 command, stdin=theirs_in, stdout=theirs_out, stderr=theirs_err, env=environment
@@ -89,6 +93,7 @@ class Child:
 
         Raises:
             Died: it is gone.
+            Killed: before it was ready.
             ResnetFeaError: it does not start.
         """
         if not self._ready:
@@ -160,8 +165,10 @@ class Child:
             why = "" if tag == messages.READY else "it says something else"
         except TooSlow:
             why = f"not ready after {START_SECONDS:.0f} s"
-        except Died:
+        except Died as died:
             self._stop()
+            if (self._process.returncode or 0) < 0:
+                raise Killed from died
             with open(self._words, "rb", closefd=False) as words:
                 said = words.read().decode(errors="replace").strip().splitlines()
             why = said[-1] if said else "it ended without a word"
@@ -224,14 +231,3 @@ def _polling(end: int, event: int) -> select.poll:
     poll = select.poll()
     poll.register(end, event)
     return poll
-
-
-def _pipe() -> tuple[int, int]:
-    """To read from, to write to. Never 0, 1 or 2, though these be closed: what libraries print would get into it."""
-    ends = os.pipe()
-    try:
-        read, write = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends)
-    finally:
-        for end in ends:
-            os.close(end)
-    return read, write

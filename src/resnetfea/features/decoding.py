@@ -15,10 +15,12 @@ from typing import NamedTuple
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.bad_image import BadImage
 from resnetfea.features.content import too_large
-from resnetfea.features.decoder_child import COMMAND, ENVIRONMENT, PATIENCE, Child, Died, TooSlow
+from resnetfea.features.decoder_child import COMMAND, ENVIRONMENT, PATIENCE, Child, Died, Killed, TooSlow
 from resnetfea.features.images import Decode, Framing, Picture
 from resnetfea.features.limits import Limits
 from resnetfea.features.source import Content, Place
+
+STARTS = 3  # of a process that is killed before it is ready
 
 
 class _Asked(NamedTuple):
@@ -46,6 +48,7 @@ class Decoders:
         self._changing = threading.Lock()  # held while children come and go
         self._children: set[Child] = set()
         self._closed = False
+        _have_standard()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(processes)]
         for thread in self._threads:
             thread.start()
@@ -120,6 +123,7 @@ class Decoders:
             return bad, child
         if not isinstance(content, Place) and len(content) > self.limits.bytes:
             return too_large(len(content)), child
+        killed = 0
         while True:
             child = child or self._started()
             fresh = child.fresh
@@ -129,6 +133,13 @@ class Decoders:
             except TooSlow:
                 self._remove(child).end()
                 return BadImage("too slow", f"more than {self.limits.seconds:g} s"), None
+            except Killed:
+                self._remove(child).end()
+                child, killed = None, killed + 1
+                if killed == STARTS:
+                    raise ResnetFeaError(
+                        "processes to decode images are killed as they start; is there memory left?"
+                    ) from None
             except Died as died:
                 how = self._remove(child).how_it_died()
                 how = str(died) or how
@@ -158,3 +169,12 @@ class Decoders:
         with self._changing:
             self._children.discard(child)
         return child
+
+
+def _have_standard() -> None:
+    """No pipe may get number 0, 1 or 2, though these be closed: what libraries print would go into it."""
+    for standard in range(3):
+        try:
+            os.fstat(standard)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free

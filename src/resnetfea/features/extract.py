@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -101,8 +103,10 @@ def extract(
     )
     with opened(folder, existing) as before:
         if before is None:
-            return run.anew(overwrite=existing == "overwrite")
-        if update and not before["complete"]:  # first what was begun, then what is new
-            run.again(before, "leave")
-            before = store.read_manifest(folder)
-        return run.again(before, "take" if update else "refuse")
+            return run.anew(overwrite=existing != "refuse")
+        if not update or before["complete"]:
+            return run.again(before, "take" if update else "refuse")
+        first = replace(run, retry_failed=False).again(before, "leave")  # what was begun, then what is new
+        then = replace(run, began=time.monotonic()).again(store.read_manifest(folder), "take")
+        start, seconds = first.start + then.start, first.seconds + then.seconds
+        return then._replace(done=first.done + then.done, start=start, seconds=seconds)

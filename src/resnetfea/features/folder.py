@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from resnetfea.errors import ResnetFeaError
 from resnetfea.features.store import INPUTS, MANIFEST, half_done, ours, read_manifest
 
 PATIENCE = 1.0  # seconds: what a killed run had just started may hold its lock for a moment longer
+
+log = logging.getLogger("resnetfea")
 
 Existing = Literal["refuse", "resume", "overwrite"]
 
@@ -63,9 +66,11 @@ def _checked(folder: Path, existing: Existing) -> dict[str, Any] | None:
     held = [path for path in sorted(folder.iterdir()) if not half_done(path) and path.name != INPUTS]
     if not held:
         return None
-    if existing == "resume":
-        return read_manifest(folder)
     foreign = [path.name for path in held if not ours(path)]
+    if existing == "resume":
+        if not foreign and not (folder / MANIFEST).exists():  # killed while an earlier run was being removed
+            return None
+        return read_manifest(folder)
     if foreign:
         raise ResnetFeaError(
             f"{folder}: holds what resnetfea did not write ({', '.join(foreign[:4])}), so it was left as it is; "
@@ -97,7 +102,8 @@ def _locked(folder: Path) -> Iterator[None]:
                         f"{folder}: another run is writing there; wait for it or choose another folder"
                     ) from error
                 time.sleep(0.02)
-            except OSError:  # a network file system without locks
+            except OSError as error:
+                log.warning("%s: cannot be locked (%s): see that no other run writes there", folder, error.strerror)
                 break
         yield
     finally:

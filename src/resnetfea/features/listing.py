@@ -41,9 +41,8 @@ class Files:
     fixed: bool = False
 
     def check(self) -> None:
-        if isinstance(self.base, Lines) or (self.base.kind(b"") == "folder" and next(self.base.entries(b""), None)):
-            return
-        raise ResnetFeaError(f"{self.where}: it is gone, or empty now; was it unmounted?")
+        if not self.base.is_there():
+            raise ResnetFeaError(f"{self.where}: it is gone, or empty now; was it unmounted?")
 
     def names(self) -> Iterator[bytes]:
         return self.listed()

@@ -26,6 +26,13 @@ class Local:
             return "file"
         return "other" if os.path.lexists(path) else None
 
+    def is_there(self) -> bool:
+        """An unmounted disk leaves an empty folder, or one that can't be read."""
+        try:
+            return next(self.entries(b""), None) is not None
+        except Unlistable:
+            return False
+
     def below(self, folder: bytes) -> Local:
         return Local(os.path.join(self.base, folder))
 

@@ -7,7 +7,9 @@ maps of any size in one file. A list of floats would cost three times the CPU, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +27,11 @@ class MapStore(Store):
     shard_images = 64  # 0.4 GB at 224x224 and full width; what a kill loses is computed again in seconds
     group_rows = 1
 
-    def write_shard(self, index: int, results: Iterable[Row | Failure]) -> None:
-        """One finished shard. An image with a map that no value of Parquet can hold becomes a failure."""
-        super().write_shard(index, _storable(results))
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Callable[[Row | Failure], None]]:
+        """As Store's. An image with a map that no value of Parquet can hold becomes a failure."""
+        with super().writing(path) as put:
+            yield lambda result: put(_storable(result))
 
     def _type(self, layer: str) -> pa.DataType:
         return pa.struct([("shape", SHAPE), ("data", DATA)])
@@ -45,12 +49,10 @@ class MapStore(Store):
         return pa.StructArray.from_arrays([pa.array([whole.shape], SHAPE), _bytes(whole)], names=["shape", "data"])
 
 
-def _storable(results: Iterable[Row | Failure]) -> Iterator[Row | Failure]:
-    for result in results:
-        if isinstance(result, Row) and any(whole.nbytes > LARGEST for whole in result.features.values()):
-            yield Failure(result.path, "too large", f"its maps are too large ({result.width}x{result.height})")
-        else:
-            yield result
+def _storable(result: Row | Failure) -> Row | Failure:
+    if isinstance(result, Row) and any(whole.nbytes > LARGEST for whole in result.features.values()):
+        return Failure(result.path, "too large", f"its maps are too large ({result.width}x{result.height})")
+    return result
 
 
 def _bytes(array: NDArray[np.float32]) -> pa.Array:

@@ -17,6 +17,8 @@ from resnetfea.features.images import Picture
 from resnetfea.features.source import Content, Named
 from resnetfea.features.store import Failure, Row
 
+IN_A_ROW = 256  # failures that wait for a picture behind them: a dead server has millions
+
 
 class Engine(Protocol):
     """What runs the network: CompiledEngine or MindSporeEngine."""
@@ -56,20 +58,32 @@ def results(
         ahead: pictures decoded before the engine asks for them; memory grows with it.
     """
     seen: deque[Decoded | Failure] = deque()  # decoded, not given out yet
+    decoded = _decoded(images, decoders, ahead)
+    ended = False
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
-        for path, picture in _decoded(images, decoders, ahead):
+        """Up to the end, or to so many failures in a row that they should be given out first."""
+        nonlocal ended
+        bad = 0
+        for path, picture in decoded:
             if isinstance(picture, BadImage):
                 seen.append(Failure(path, picture.kind, picture.reason))
+                bad += 1
+                if bad == IN_A_ROW:
+                    return
             else:
+                bad = 0
                 seen.append(Decoded(path, picture.width, picture.height))
                 yield picture.pixels
+        ended = True
 
-    for features in engine.features(pictures()):
-        while isinstance(first := seen.popleft(), Failure):
-            yield first
-        yield Row(first.path, first.width, first.height, features)
-    yield from (failure for failure in seen if isinstance(failure, Failure))
+    while not ended:
+        for features in engine.features(pictures()):
+            while isinstance(first := seen.popleft(), Failure):
+                yield first
+            yield Row(first.path, first.width, first.height, features)
+        yield from (failure for failure in seen if isinstance(failure, Failure))
+        seen.clear()
 
 
 def _decoded(images: Iterable[Named], decoders: Decoders, ahead: int) -> Iterator[tuple[str, Picture | BadImage]]:

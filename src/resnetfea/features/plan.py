@@ -10,19 +10,20 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from resnetfea.atomic import sync
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features import inputs
-from resnetfea.features.bad_image import BadImage
+from resnetfea.features.bad_image import BadImage, Kind
 from resnetfea.features.changes import Changes
 from resnetfea.features.inputs import Inputs
-from resnetfea.features.records import unpacked
-from resnetfea.features.source import Content, Named, Source
-from resnetfea.features.store import INPUTS, LISTED, NEW, Store
+from resnetfea.features.records import Lost, Member, unpacked
+from resnetfea.features.source import Named, Source
+from resnetfea.features.store import INPUTS, LISTED, NEW, Failure, Store
 
 News = Literal["refuse", "leave", "take"]  # what becomes of images that have come into the source since
 
@@ -80,6 +81,17 @@ class Plan:
                 jobs.append(Job(index, images, failed, mend=True))
         return jobs
 
+    def check(self, jobs: list[Job], target: Store) -> None:
+        """Before anything is written: are the images of all jobs known?
+
+        Raises:
+            ResnetFeaError: a shard is lost, and they are not.
+        """
+        known = len(self.shards()) - sum(1 for _ in self._cut(self.lists[-1])) if self.inputs else len(self.shards())
+        for job in jobs:
+            if not job.mend and job.shard < known:
+                raise gone(target.shard(job.shard))
+
     def committed(self, folder: Path) -> Plan:
         """With the list that is gone through under its name in OUT: it is there before the manifest speaks of it."""
         if self.inputs is None or self.inputs.path.name == INPUTS:
@@ -102,8 +114,7 @@ class Plan:
         listed = enumerate(self.inputs.parts(self.shard_size) if self.inputs else (), first)
         for job in jobs:
             if job.mend:
-                paths = [failure.path for failure in target.failed(job.shard).values()]
-                yield [Named(path, self._content(current.get(path))) for path in paths]
+                yield [self._again(failure, current) for failure in target.failed(job.shard).values()]
                 continue
             found = next((names for index, names in listed if index == job.shard), None)
             if found is None:
@@ -118,8 +129,13 @@ class Plan:
         shown = self.source.shown
         return {path: name for name in self.now.names() if (path := shown(name)) in failed}
 
-    def _content(self, name: bytes | None) -> Content:
-        return _vanished if name is None else self.source.content(name)
+    def _again(self, failure: Failure, current: dict[str, bytes]) -> Named:
+        """What is tried again: what the source has now under this path."""
+        if failure.path in current:
+            return Named(failure.path, self.source.content(current[failure.path]))
+        if failure.path.endswith(".tar"):  # an archive is listed only where it is damaged
+            return Named(failure.path, partial(_bad, cast(Kind, failure.kind), failure.reason))
+        return Named(failure.path, partial(_bad, "missing", "no such file"))
 
     def _cut(self, one: dict[str, Any]) -> Iterator[int]:
         for begin in range(0, one["images"], self.shard_size):
@@ -147,12 +163,18 @@ def resumed(folder: Path, before: dict[str, Any], source: Source, target: Store,
     """
     lists, now = before["lists"], inputs.written(source.names(), folder / LISTED)
     kept = None if before["complete"] else inputs.found(folder / INPUTS)
+    if kept is not None and kept.sha256 != lists[-1]["sha256"]:  # damaged
+        kept = None
+    unchanged = now.sha256 == lists[-1]["listed_sha256"]
+    if kept is None and unchanged and len(lists) == 1:
+        kept = now
     plan = Plan(source=source, shard_size=before["shard_size"], lists=lists, inputs=kept, now=now)
-    if now.sha256 == lists[-1]["listed_sha256"] and news != "take":  # who asks is told what has vanished before, too
-        return plan if kept or len(lists) > 1 else replace(plan, inputs=now)
-    if kept is not None and _moved(kept.names() if source.fixed else filter(unpacked, kept.names()), now):
+    if unchanged and news != "take":  # who takes is told what has vanished before, too
+        return plan
+    if kept is not None and _moved(filter(_tied if source.fixed else _member, kept.names()), now, folder):
         raise _changed(folder, "it is not what it was when the run began; use --overwrite to start anew")
-    changes = Changes(_known(plan, target), ((source.shown(name).encode(), name) for name in now.names()))
+    listed = ((source.shown(name).encode(), name) for name in now.names())
+    changes = Changes(_known(plan, target), listed, folder)
     fresh = inputs.written(changes, folder / NEW)
     if news == "refuse" and fresh.count:
         raise _changed(folder, f"{fresh.count} that it did not list then; use --update to take them in as well")
@@ -166,8 +188,7 @@ def resumed(folder: Path, before: dict[str, Any], source: Source, target: Store,
 
 def gone(shard: Path) -> ResnetFeaError:
     return ResnetFeaError(
-        f"{shard}: missing or damaged, and which images it held cannot be told any more, since the source has changed; "
-        "use --overwrite to start anew"
+        f"{shard}: missing or damaged, and which images it held cannot be told any more; use --overwrite to start anew"
     )
 
 
@@ -183,11 +204,21 @@ def _known(plan: Plan, target: Store) -> Iterator[bytes]:
         yield from (plan.source.shown(name).encode() for name in plan.inputs.names())
 
 
-def _moved(names: Iterable[bytes], now: Inputs) -> bool:
+def _moved(names: Iterable[bytes], now: Inputs, folder: Path) -> bool:
     """Whether some of the names are listed no more: a list or an archive was written anew, and they mean nothing."""
-    changes = Changes(names, ((name, name) for name in now.names()))
+    changes = Changes(names, ((name, name) for name in now.names()), folder)
     deque(changes, maxlen=0)
     return changes.vanished > 0
+
+
+def _member(name: bytes) -> bool:
+    """Whether a name says where in an archive bytes are."""
+    return isinstance(unpacked(name), Member)
+
+
+def _tied(name: bytes) -> bool:
+    """Whether a name stands for something; what was lost of an archive may be whole by now."""
+    return not isinstance(unpacked(name), Lost)
 
 
 def _told(listed: Inputs, now: Inputs) -> dict[str, Any]:
@@ -199,5 +230,5 @@ def _changed(folder: Path, how: str) -> ResnetFeaError:
     return ResnetFeaError(f"{folder}: cannot be resumed, these differ from the run that began it: inputs: {how}")
 
 
-def _vanished() -> bytes:
-    raise BadImage("missing", "no such file")
+def _bad(kind: Kind, reason: str) -> bytes:
+    raise BadImage(kind, reason)

@@ -20,11 +20,15 @@ from fsspec.implementations.local import LocalFileSystem
 
 from resnetfea.errors import ResnetFeaError
 from resnetfea.features.bad_image import BadImage
-from resnetfea.features.content import too_large
+from resnetfea.features.content import read, too_large
 from resnetfea.features.local import Local
 from resnetfea.features.walking import Tree, Unlistable
 
 _one_thread = Lock()
+
+
+class MissingPackage(ResnetFeaError):
+    """Of fsspec, for a kind of URL: no fault of the image."""
 
 
 def known(url: str) -> bool:
@@ -43,8 +47,8 @@ def located(url: str, most: int) -> tuple[Tree, bytes]:
     except ImportError as error:
         missing = getattr(error.__cause__, "name", None) or getattr(error, "name", None)
         if not missing:
-            raise ResnetFeaError(f"{public(url)}: {error}") from error
-        raise ResnetFeaError(f"{public(url)}: needs a package that is not installed: pip install {missing}") from error
+            raise MissingPackage(f"{public(url)}: {error}") from error
+        raise MissingPackage(f"{public(url)}: needs a package that is not installed: pip install {missing}") from error
     except Exception as error:  # ValueError of an unknown scheme; each file system has its own
         raise ResnetFeaError(f"{public(url)}: cannot be used: {_reason(error)}") from error
     if isinstance(system, LocalFileSystem):
@@ -53,11 +57,30 @@ def located(url: str, most: int) -> tuple[Tree, bytes]:
     return Remote(system, most, b"", mark + query), os.fsencode(path)
 
 
+def fetched(url: str, most: int, offset: int, size: int | None) -> bytes:
+    """The bytes behind one URL, or some of them.
+
+    Raises:
+        BadImage: they can't be had.
+        MissingPackage: one is needed for this kind of URL.
+    """
+    try:
+        tree, name = located(url, most)
+    except MissingPackage:
+        raise
+    except ResnetFeaError as error:
+        raise BadImage("unreadable", str(error)) from error
+    return read(tree.content(name, offset, size), most)
+
+
 def public(url: str) -> str:
     """Without user, password, and a query that may hold a signature."""
     whole = re.sub(r"\?[^*]*=.*", "", url)  # a ? without = is part of a pattern
     for part in whole.split("::"):
-        address = urlsplit(part).netloc
+        try:
+            address = urlsplit(part).netloc
+        except ValueError:  # brackets that are no address
+            continue
         whole = whole.replace(f"//{address}", f"//{address.rpartition('@')[2]}") if "@" in address else whole
     return whole
 
@@ -81,7 +104,8 @@ class Remote:
     def kind(self, name: bytes) -> Literal["folder", "file", "other"] | None:
         shown = os.fsdecode(posixpath.join(self.base, name))
         try:
-            found = self.system.info(self._path(name))["type"]
+            with _alone(self.system):
+                found = self.system.info(self._path(name))["type"]
         except FileNotFoundError as error:
             if _is_absent(error.__cause__):
                 return None
@@ -90,14 +114,19 @@ class Remote:
             raise ResnetFeaError(f"{shown}: cannot be reached: {_reason(error)}") from error
         return "folder" if found == "directory" else "file" if found == "file" else "other"
 
+    def is_there(self) -> bool:
+        """A web server may know no folders, so there every image speaks for itself."""
+        return {"http", "https"} & set(_protocols(self.system)) != set() or self.kind(b"") is not None
+
     def below(self, folder: bytes) -> Remote:
         return Remote(self.system, self.most, posixpath.join(self.base, folder), self.query)
 
     def entries(self, folder: bytes) -> Iterator[bytes]:
         path = self._path(folder).rstrip("/")
         try:
-            found = self.system.ls(path, detail=True)
-            self.system.invalidate_cache(path)  # it would keep the listing of every folder
+            with _alone(self.system):
+                found = self.system.ls(path, detail=True)
+                self.system.invalidate_cache(path)  # it would keep the listing of every folder
         except Exception as error:
             raise Unlistable(_reason(error)) from error
         for entry in found:
@@ -184,6 +213,10 @@ class _Stream(io.RawIOBase):
             raise
         except Exception as error:
             raise OSError(_reason(error)) from error
+
+
+def _protocols(system: Any) -> tuple[str, ...]:
+    return (system.protocol,) if isinstance(system.protocol, str) else tuple(system.protocol)
 
 
 def _alone(system: Any) -> AbstractContextManager[object]:

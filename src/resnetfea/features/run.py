@@ -103,6 +103,7 @@ class Run:
             planned = plan.resumed(self.target.folder, before, self.source, self.target, news)
             facts |= {name: before[name] for name in manifest.OF_QUALITY if name in before}
             jobs = planned.jobs(self.target, anew=False, retry=self.retry_failed)
+            planned.check(jobs, self.target)
             return self._go(work, planned, jobs, facts, None, decoders, overwrite=False)
 
     def _go(

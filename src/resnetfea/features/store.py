@@ -78,7 +78,7 @@ class Store:
 
     def write_shard(self, index: int, results: Iterable[Row | Failure]) -> None:
         """One finished shard: its rows, and its failures beside them."""
-        with _committed(self.shard(index)) as path, self.writing(path) as put:
+        with committed(self.shard(index), self.partial(index)) as path, self.writing(path) as put:
             for result in results:
                 put(result)
 

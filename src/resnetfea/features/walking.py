@@ -25,6 +25,13 @@ class Tree(Protocol):
             ResnetFeaError: it can't be told.
         """
 
+    def is_there(self) -> bool:
+        """Asked when files are missing: is the base itself still there?
+
+        Raises:
+            ResnetFeaError: it can't be told.
+        """
+
     def below(self, folder: bytes) -> Tree:
         """With another base."""
 
