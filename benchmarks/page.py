@@ -86,7 +86,6 @@ def more(rows: Sequence[Mapping[str, Any]]) -> str:
                 _yes(row["to_hand"]["median"] >= 1) if row["to_hand"] else "",
                 f"{row['within']:.3f}",
                 _yes(row["within"] <= WITHIN),
-                f"{row['peak'] / 1e6:.0f} MB",
             )
         )
     head = (
@@ -97,7 +96,6 @@ def more(rows: Sequence[Mapping[str, Any]]) -> str:
         "not slower",
         "to the engine alone",
         f"at most {WITHIN}",
-        "peak memory",
     )
     return _table(head, lines)
 
@@ -107,7 +105,7 @@ def peers(peers: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for peer in peers:
         if peer["missing"]:
-            lines.append((peer["key"], peer["missing"], "", "", ""))
+            lines.append((peer["key"], peer["missing"], "", ""))
             continue
         quality = "as fp32" if peer["quality"] is None else f"{min(peer['quality'].values()):.5f}"
         lines.append(
@@ -116,10 +114,9 @@ def peers(peers: Sequence[Mapping[str, Any]]) -> str:
                 _spread(peer["whole"]),
                 _spread(peer["steady"]),
                 quality,
-                f"{peer['peak'] / 1e6:.0f} MB",
             )
         )
-    return _table(("script", "ratio", "without start-up", "lowest cosine", "peak memory"), lines)
+    return _table(("script", "ratio", "without start-up", "lowest cosine"), lines)
 
 
 def profile(rows: Sequence[Mapping[str, Any]]) -> str:

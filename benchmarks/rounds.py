@@ -25,7 +25,6 @@ class Timed:
 
     wall: float
     cpu: float
-    peak: int
     rate: float
 
 
@@ -91,4 +90,4 @@ def raw(rounds: Sequence[Round]) -> list[dict[str, Any]]:
 
 
 def _timed(done: Done, rate: float) -> Timed:
-    return Timed(wall=done.wall, cpu=done.cpu, peak=done.peak, rate=rate)
+    return Timed(wall=done.wall, cpu=done.cpu, rate=rate)

@@ -153,7 +153,6 @@ class Session:
         return {
             "whole": asdict(rounds.whole(played, key, base)),
             "steady": asdict(rounds.steady(played, key, base)),
-            "peak": max(one[key].peak for one in played),
         }
 
     def _warm(self, one: Row | Peer) -> None:

@@ -90,7 +90,7 @@ def test_the_arithmetic_of_a_picture_is_the_published_one(variant: Variant, publ
 
 
 def timed(*, wall: float, rate: float) -> Timed:
-    return Timed(wall=wall, cpu=wall, peak=1, rate=rate)
+    return Timed(wall=wall, cpu=wall, rate=rate)
 
 
 def done(out: str) -> Done:
