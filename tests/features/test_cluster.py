@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from features.quick import content
+from test_cli_extract import some_broken
 
 pytestmark = [
     pytest.mark.slow,
@@ -74,14 +73,7 @@ class Command:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every tenth is broken."""
-    folder = tmp_path_factory.mktemp("photos")
-    chance = np.random.default_rng(3)
-    for index in range(IMAGES):
-        path = folder / f"{index:03}.png"
-        Image.fromarray(chance.integers(0, 256, (60, 80, 3), np.uint8)).save(path)
-        if index % 10 == 4:
-            path.write_bytes(path.read_bytes()[:-1])
-    return folder
+    return some_broken(IMAGES, tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ So a kill, a photo that vanishes and one that comes in meanwhile change nothing,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -45,22 +45,22 @@ class Inputs:
 
 def written(names: Iterable[bytes], path: Path) -> Inputs:
     """Names to a new file."""
-    count, digest = 0, hashlib.sha256()
     with path.open("wb") as file:
-        for name in names:
-            count += 1
-            digest.update(name + END)
-            file.write(name + END)
-    return Inputs(path, count, digest.hexdigest())
+        return _told(path, names, file.write)
 
 
 def found(path: Path) -> Inputs | None:
     """The list of an earlier process; None where it left none."""
     if not path.is_file():
         return None
-    listed = Inputs(path, 0, "")
+    return _told(path, Inputs(path, 0, "").names(), len)
+
+
+def _told(path: Path, names: Iterable[bytes], each: Callable[[bytes], object]) -> Inputs:
+    """A list with its length and digest. each: what else is done with every name and its end."""
     count, digest = 0, hashlib.sha256()
-    for name in listed.names():
+    for name in names:
         count += 1
         digest.update(name + END)
+        each(name + END)
     return Inputs(path, count, digest.hexdigest())

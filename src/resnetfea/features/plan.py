@@ -68,6 +68,12 @@ class Plan:
         """Images of each, in order."""
         return list(chain.from_iterable(map(self._cut, self.lists)))
 
+    @property
+    def listed_from(self) -> int:
+        """The first shard whose images `inputs` lists: all before it must be finished to be known."""
+        lists = self.lists if self.inputs is None else self.lists[:-1]
+        return sum(1 for one in lists for _ in self._cut(one))
+
     def jobs(self, target: Store, *, anew: bool, retry: bool) -> list[Job]:
         """What is left to do.
 
@@ -87,9 +93,8 @@ class Plan:
         Raises:
             ResnetFeaError: a shard is lost, and they are not.
         """
-        known = len(self.shards()) - sum(1 for _ in self._cut(self.lists[-1])) if self.inputs else len(self.shards())
         for job in jobs:
-            if not job.mend and job.shard < known:
+            if not job.mend and job.shard < self.listed_from:
                 raise gone(target.shard(job.shard))
 
     def committed(self, folder: Path) -> Plan:
@@ -110,8 +115,7 @@ class Plan:
         """
         jobs = list(jobs)
         current = self._current(jobs, target)
-        first = len(self.shards()) - sum(1 for _ in self._cut(self.lists[-1]))
-        listed = enumerate(self.inputs.parts(self.shard_size) if self.inputs else (), first)
+        listed = enumerate(self.inputs.parts(self.shard_size) if self.inputs else (), self.listed_from)
         for job in jobs:
             if job.mend:
                 yield [self._again(failure, current) for failure in target.failed(job.shard).values()]
@@ -194,9 +198,7 @@ def gone(shard: Path) -> ResnetFeaError:
 
 def _known(plan: Plan, target: Store) -> Iterator[bytes]:
     """Paths of all images of the lists."""
-    under_way = 0 if plan.inputs is None else sum(1 for _ in plan._cut(plan.lists[-1]))
-    shards = plan.shards()
-    for index, images in enumerate(shards[: len(shards) - under_way]):
+    for index, images in enumerate(plan.shards()[: plan.listed_from]):
         if not target.finished(index, images):
             raise gone(target.shard(index))
         yield from (path.encode() for path in target.paths(index))
